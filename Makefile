@@ -1,0 +1,47 @@
+# Every target sets up what it needs on a fresh Debian or Ubuntu machine.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamp
+
+.PHONY: help setup tools demo lab test bench lint lock
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: tools $(STAMP)  ## virtual environment from the lock file, and the system packages
+
+tools:
+	@./setup-tools.sh
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("vipring needs Python 3.11 or later; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup  ## the whole story on this machine: install, announce, kill the node, watch it fail over (JSON=FILE keeps the facts)
+	$(BIN)/vipring demo $(if $(JSON),--json $(JSON))
+
+lab: setup  ## a cluster in a box, left running: prints KUBECONFIG and how to stop it
+	$(BIN)/vipring lab
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: setup  ## every number that the README promises
+	$(BIN)/python -m bench $(ARGS)
+
+lint: $(STAMP)  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.lock

@@ -1,0 +1,1 @@
+"""Put an address on the wire: layer 2 (ARP) today, BGP later."""

@@ -1,0 +1,1 @@
+"""Break a real cluster on purpose and measure what a client notices."""

@@ -1,0 +1,1 @@
+"""A cluster in a box: real processes in network namespaces around one API server."""

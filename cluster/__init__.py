@@ -1,0 +1,1 @@
+"""What Kubernetes says: API client, list and watch, typed objects, configuration."""

@@ -1,0 +1,1 @@
+"""The Deployment process: a simple allocator that writes status.loadBalancer."""

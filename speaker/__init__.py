@@ -1,0 +1,1 @@
+"""The DaemonSet process: gossip, election and announcer wired to what Kubernetes says."""
