@@ -1,0 +1,230 @@
+"""Flags and environment of the two resident processes (MetalLB's names, plus vipring's own).
+
+Standard library only: the speaker checks its flags before it forks the responder, and nothing heavy may be
+imported by then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from speaker.options import DEFAULT_HTTP_PORT, DEFAULT_RING_PORT, RingOptions, SpeakerOptions
+from vipring import __version__
+
+SECRET_FILE = "secretkey"  # noqa: S105  (a file name: the key of the Secret that the pod mounts)
+MAX_SECRET_BYTES = 64 * 1024
+ORDERS = ("current", "v0.9")
+
+CREATE_SECRET = (
+    "kubectl create secret generic -n metallb-system memberlist "
+    '--from-literal=secretkey="$(openssl rand -base64 128)"'
+)
+
+
+class FlagError(Exception):
+    """A flag, an environment variable or a file it names cannot be used.
+
+    The text is one line that names the culprit and says what is allowed. `status` is the exit status: 2 for
+    a wrong value, 1 for something that is missing.
+    """
+
+    def __init__(self, text: str, *, status: int = 2) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerFlags:
+    """Everything `vipring controller` was told by flags."""
+
+    config_name: str
+    http_host: str
+    http_port: int
+    namespace: str | None
+    kubeconfig: str | None
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that reports a wrong flag as FlagError, so that one place prints and exits."""
+
+    def error(self, message: str) -> NoReturn:
+        raise FlagError(f"{message} (see {self.prog} --help)")
+
+
+class _Source:
+    """A value from its flag, else from its environment variable, else the default; remembers which, for messages."""
+
+    def __init__(self, flags: argparse.Namespace, env: Mapping[str, str]) -> None:
+        self._flags = flags
+        self._env = env
+
+    def text(self, flag: str, variable: str = "", default: str = "") -> tuple[str, str]:
+        """(value, name of where it came from); an empty variable counts as not set."""
+        given: object = getattr(self._flags, flag.replace("-", "_"))
+        if given is not None:
+            return str(given), f"--{flag}"
+        if variable and self._env.get(variable):
+            return self._env[variable], variable
+        return default, f"--{flag}"
+
+    def port(self, flag: str, variable: str, default: int) -> int:
+        """A TCP/UDP port, 1 to 65535."""
+        value, name = self.text(flag, variable, str(default))
+        if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
+            raise FlagError(f"{name}: {value!r} is not a port; allowed: 1 to 65535")
+        return int(value)
+
+    def one_of(self, flag: str, variable: str, allowed: Sequence[str], default: str) -> str:
+        """One of a fixed set of words."""
+        value, name = self.text(flag, variable, default)
+        if value not in allowed:
+            raise FlagError(f"{name}: {value!r} is not known; allowed: {', '.join(allowed)}")
+        return value
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="NAME", help="name of the ConfigMap (default: config)")
+    parser.add_argument("--port", metavar="PORT", help=f"HTTP port of metrics, health and status ({DEFAULT_HTTP_PORT})")
+    parser.add_argument("--host", metavar="ADDRESS", help="HTTP bind address (METALLB_HOST; default: all)")
+    parser.add_argument("--namespace", metavar="NS", help="namespace of the ConfigMap (default: the pod's own)")
+    parser.add_argument("--kubeconfig", metavar="FILE", help="run outside the cluster with this kubeconfig")
+
+
+def speaker_parser() -> argparse.ArgumentParser:
+    """The parser of `vipring speaker`; --help prints it."""
+    parser = _Parser(
+        prog="vipring speaker",
+        description="The DaemonSet process: member of the ring, announces the addresses this node owns.",
+        epilog="example: vipring speaker --port=7472 --config=config   (with METALLB_NODE_NAME and the METALLB_ML_* "
+        "variables of manifests/vipring.yaml)",
+    )
+    _common(parser)
+    parser.add_argument("--node-name", metavar="NAME", help="Kubernetes node name (METALLB_NODE_NAME); mandatory")
+    parser.add_argument("--ml-bindaddr", metavar="ADDRESS", help="ring address (METALLB_ML_BIND_ADDR)")
+    parser.add_argument("--ml-bindport", metavar="PORT", help=f"ring port (METALLB_ML_BIND_PORT; {DEFAULT_RING_PORT})")
+    parser.add_argument("--ml-labels", metavar="SELECTOR", help="labels of the speaker pods (METALLB_ML_LABELS)")
+    parser.add_argument("--ml-namespace", metavar="NS", help="namespace of the speaker pods (METALLB_ML_NAMESPACE)")
+    parser.add_argument("--ml-secret-key", metavar="TEXT", help="ring secret (METALLB_ML_SECRET_KEY)")
+    parser.add_argument(
+        "--ml-secret-key-path",
+        metavar="PATH",
+        help=f"file with the ring secret, or directory holding {SECRET_FILE} (METALLB_ML_SECRET_KEY_PATH)",
+    )
+    parser.add_argument("--ring-key-size", metavar="BYTES", help="32, or 16 beside MetalLB older than 0.14")
+    parser.add_argument("--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.10 on) or v0.9")
+    parser.add_argument("--insecure-ring", action="store_true", help="run the ring without encryption")
+    return parser
+
+
+def controller_parser() -> argparse.ArgumentParser:
+    """The parser of `vipring controller`; --help prints it."""
+    parser = _Parser(
+        prog="vipring controller",
+        description="The Deployment process: gives every LoadBalancer Service its address.",
+        epilog="example: vipring controller --port=7472 --config=config",
+    )
+    _common(parser)
+    return parser
+
+
+def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions:
+    """Options of a speaker. Raises FlagError; SystemExit 0 after --help."""
+    parser = speaker_parser()
+    flags = parser.parse_args(list(argv))
+    source = _Source(flags, env)
+    node_name, _ = source.text("node-name", "METALLB_NODE_NAME")
+    if not node_name:
+        raise FlagError("no node name: give --node-name or METALLB_NODE_NAME (in a pod: spec.nodeName)", status=1)
+    return SpeakerOptions(
+        node_name=node_name,
+        config_name=source.text("config", default="config")[0],
+        http_host=_host(source),
+        http_port=source.port("port", "", DEFAULT_HTTP_PORT),
+        ring=_ring(source, insecure=bool(flags.insecure_ring)),
+        order=source.one_of("order", "", ORDERS, ORDERS[0]),
+        namespace=source.text("namespace")[0] or None,
+        kubeconfig=source.text("kubeconfig")[0] or None,
+        version=__version__,
+    )
+
+
+def parse_controller(argv: Sequence[str], env: Mapping[str, str]) -> ControllerFlags:
+    """Options of a controller. Raises FlagError; SystemExit 0 after --help."""
+    source = _Source(controller_parser().parse_args(list(argv)), env)
+    return ControllerFlags(
+        config_name=source.text("config", default="config")[0],
+        http_host=_host(source),
+        http_port=source.port("port", "", DEFAULT_HTTP_PORT),
+        namespace=source.text("namespace")[0] or None,
+        kubeconfig=source.text("kubeconfig")[0] or None,
+    )
+
+
+def _host(source: _Source) -> str:
+    value, name = source.text("host", "METALLB_HOST")
+    if value:
+        _address(value, name)
+    return value
+
+
+def _address(value: str, name: str) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise FlagError(f"{name}: {value!r} is not an IP address") from None
+
+
+def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
+    bind, bind_name = source.text("ml-bindaddr", "METALLB_ML_BIND_ADDR")
+    labels, _ = source.text("ml-labels", "METALLB_ML_LABELS")
+    namespace, _ = source.text("ml-namespace", "METALLB_ML_NAMESPACE")
+    port = source.port("ml-bindport", "METALLB_ML_BIND_PORT", DEFAULT_RING_PORT)
+    key_size = int(source.one_of("ring-key-size", "", ("16", "32"), "32"))
+    if bind:
+        _address(bind, bind_name)
+    if not (bind and labels and namespace):
+        return None
+    secret = None if insecure else _secret(source)
+    return RingOptions(
+        bind_address=bind, labels=labels, namespace=namespace, port=port, secret=secret, key_size=key_size
+    )
+
+
+def _secret(source: _Source) -> bytes:
+    text, name = source.text("ml-secret-key", "METALLB_ML_SECRET_KEY")
+    path, path_name = source.text("ml-secret-key-path", "METALLB_ML_SECRET_KEY_PATH")
+    if text:
+        # Bytes of the environment that are not UTF-8 come as surrogates; the key is made of the original bytes.
+        return _sized(os.fsencode(text), name)
+    if path:
+        return _sized(_read_secret(Path(path), path_name), f"{path_name} {path}")
+    raise FlagError(
+        f"no ring secret: create it with {CREATE_SECRET}   and give METALLB_ML_SECRET_KEY_PATH or "
+        "METALLB_ML_SECRET_KEY; --insecure-ring runs without encryption",
+        status=1,
+    )
+
+
+def _read_secret(path: Path, name: str) -> bytes:
+    file = path / SECRET_FILE if path.is_dir() else path
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise FlagError(
+            f"{name}: ring secret {file} cannot be read ({error.strerror}); create it with {CREATE_SECRET}", status=1
+        ) from None
+
+
+def _sized(secret: bytes, name: str) -> bytes:
+    if not secret:
+        raise FlagError(f"{name}: the ring secret is empty; create it with {CREATE_SECRET}", status=1)
+    if len(secret) > MAX_SECRET_BYTES:
+        raise FlagError(f"{name}: the ring secret is larger than {MAX_SECRET_BYTES} bytes", status=1)
+    return secret
