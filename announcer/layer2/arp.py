@@ -1,0 +1,138 @@
+"""ARP over Ethernet (RFC 826): read a frame, build a frame, decide whether to answer one.
+
+Pure: bytes in, bytes or a reason out. MAC addresses are 6 bytes, IPv4 addresses 4 bytes in network order.
+"""
+
+import struct
+from collections.abc import Container
+from enum import StrEnum
+from typing import NamedTuple
+
+BROADCAST = b"\xff" * 6
+ANY = b"\x00" * 4
+REQUEST = 1
+REPLY = 2
+MINIMUM_FRAME = 60
+"""Bytes of the shortest Ethernet frame without its checksum (IEEE 802.3); shorter ones are padded with zeros."""
+
+_ETHERTYPE_ARP = 0x0806
+_ETHERTYPES_VLAN = frozenset({b"\x81\x00", b"\x88\xa8", b"\x91\x00"})
+_HEADER_BYTES = 14
+_FRAME = struct.Struct("!6s6sHHHBBH6s4s6s4s")
+_ETHERNET = 1
+_IPV4 = 0x0800
+
+
+class DropReason(StrEnum):
+    """Why a frame was not answered. The order is part of the wire form of the counters: append only."""
+
+    CLOSED = "closed"
+    """The interface went away between arrival and answer."""
+    ERROR = "error"
+    """Reading or sending failed."""
+    NOT_REQUEST = "notRequest"
+    ETHERNET_DESTINATION = "ethernetDestination"
+    """Neither broadcast nor exactly the MAC of the receiving interface."""
+    NOT_ANNOUNCED = "notAnnounced"
+    """The target is not announced here."""
+    TRUNCATED = "truncated"
+    """Shorter than an Ethernet header and an ARP packet (42 bytes)."""
+    MALFORMED = "malformed"
+    """Not ARP for IPv4 over Ethernet, or a sender MAC that is a group address."""
+    VLAN_TAGGED = "vlanTagged"
+    """Belongs to another segment: an answer without the tag would go to the wrong one."""
+    OWN_FRAME = "ownFrame"
+    """Sent by this interface and reflected back."""
+    STALLED = "stalled"
+    """Waited in the queue while this process did not run; whoever asked has moved on."""
+
+
+class ArpFrame(NamedTuple):
+    """An Ethernet frame with an ARP packet for IPv4."""
+
+    destination: bytes
+    source: bytes
+    operation: int
+    sender_mac: bytes
+    sender_ip: bytes
+    target_mac: bytes
+    target_ip: bytes
+
+    def encode(self) -> bytes:
+        """Return the frame as sent, padded with zeros to 60 bytes."""
+        return _FRAME.pack(
+            self.destination,
+            self.source,
+            _ETHERTYPE_ARP,
+            _ETHERNET,
+            _IPV4,
+            6,
+            4,
+            self.operation,
+            self.sender_mac,
+            self.sender_ip,
+            self.target_mac,
+            self.target_ip,
+        ).ljust(MINIMUM_FRAME, b"\0")
+
+
+def parse(frame: bytes) -> ArpFrame | DropReason:
+    """Read an Ethernet frame with an ARP packet; trailing bytes (padding) are allowed. Never raises.
+
+    Returns TRUNCATED, VLAN_TAGGED or MALFORMED where there is no ARP packet for IPv4 over Ethernet.
+    """
+    if frame[12:_HEADER_BYTES] in _ETHERTYPES_VLAN:
+        return DropReason.VLAN_TAGGED
+    if len(frame) < _FRAME.size:
+        return DropReason.TRUNCATED
+    (destination, source, ethertype, hardware, protocol, hardware_len, protocol_len, *rest) = (
+        _FRAME.unpack_from(frame)
+    )
+    if (ethertype, hardware, protocol, hardware_len, protocol_len) != (
+        _ETHERTYPE_ARP,
+        _ETHERNET,
+        _IPV4,
+        6,
+        4,
+    ):
+        return DropReason.MALFORMED
+    return ArpFrame(destination, source, *rest)
+
+
+def answer(frame: bytes, *, mac: bytes, announced: Container[bytes]) -> ArpFrame | DropReason:
+    """Decide on one received frame: the reply to send on the same interface, or why there is none.
+
+    Answered is a request whose Ethernet destination is broadcast or exactly `mac` and whose target is in `announced`;
+    probes (sender 0.0.0.0, RFC 5227) and gratuitous requests of others are requests like any. The reply goes to the
+    sender MAC of the ARP packet. MetalLB internal/layer2/arp.go; the group-address check is RFC 1812 3.3.2.
+    """
+    request = parse(frame)
+    if isinstance(request, DropReason):
+        return request
+    if request.operation != REQUEST:
+        return DropReason.NOT_REQUEST
+    if request.destination not in (BROADCAST, mac):
+        return DropReason.ETHERNET_DESTINATION
+    if request.target_ip not in announced:
+        return DropReason.NOT_ANNOUNCED
+    if mac in (request.source, request.sender_mac):
+        return DropReason.OWN_FRAME
+    if request.sender_mac[0] & 1:
+        return DropReason.MALFORMED
+    return ArpFrame(
+        destination=request.sender_mac,
+        source=mac,
+        operation=REPLY,
+        sender_mac=mac,
+        sender_ip=request.target_ip,
+        target_mac=request.sender_mac,
+        target_ip=request.sender_ip,
+    )
+
+
+def gratuitous(operation: int, *, mac: bytes, address: bytes) -> bytes:
+    """Build a gratuitous request or reply: sender and target IP are `address`, target MAC and destination broadcast.
+
+    The target MAC of all ones is what MetalLB sends; receivers ignore the field in both forms (RFC 5227 section 3).
+    """
+    return ArpFrame(BROADCAST, mac, operation, mac, address, BROADCAST, address).encode()
