@@ -1,0 +1,154 @@
+"""What a client noticed: figures from the record of chaos/probe.py.
+
+The outage is the longest gap between the arrivals of two consecutive answers that ends after the fault.
+The probe's own interval is not subtracted, so a run without any disturbance reads one interval (4 ms at
+250 a second) plus jitter, and the figure compares directly with one taken from a packet capture.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from chaos.errors import MeasurementError
+
+
+class ProbeStart(msgspec.Struct, frozen=True, tag="probe", array_like=True):
+    """First line of a record: what is asked, and both clocks read together."""
+
+    mode: str
+    target: str
+    port: int
+    interval_s: float
+    monotonic: float
+    wall: float
+
+
+class Sent(msgspec.Struct, frozen=True, tag="sent", array_like=True):
+    """A question left at `at` (monotonic seconds)."""
+
+    number: int
+    at: float
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered", array_like=True):
+    """The answer to question `number` arrived at `at`; `by` names the server (udp) or the status (http)."""
+
+    number: int
+    at: float
+    by: str
+
+
+class Late(msgspec.Struct, frozen=True, tag="late", array_like=True):
+    """The probing process itself was held up for `seconds` until `at`."""
+
+    at: float
+    seconds: float
+
+
+class End(msgspec.Struct, frozen=True, tag="end", array_like=True):
+    """The probe ended by itself: the record is whole."""
+
+    at: float
+
+
+_LINE: msgspec.json.Decoder[ProbeStart | Sent | Answered | Late | End] = msgspec.json.Decoder(
+    ProbeStart | Sent | Answered | Late | End
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRecord:
+    """One probe's record. All times are monotonic seconds of the machine."""
+
+    start: ProbeStart
+    sent: tuple[Sent, ...]
+    answered: tuple[Answered, ...]
+    late: tuple[Late, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """No answer arrived between `start` and `end` (monotonic seconds); `by` answered at `end`."""
+
+    start: float
+    end: float
+    by: str
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+def parse(lines: Iterable[str]) -> ProbeRecord:
+    """Read a probe's record; a last line that is still being written is left out.
+
+    Raises MeasurementError where a line is no record of a probe.
+    """
+    start: ProbeStart | None = None
+    sent: list[Sent] = []
+    answered: list[Answered] = []
+    late: list[Late] = []
+    complete = False
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            event = _LINE.decode(line)
+        except msgspec.DecodeError as error:
+            raise MeasurementError(f"probe record, line {number}: {error}") from None
+        match event:
+            case ProbeStart():
+                start = event
+            case Sent():
+                sent.append(event)
+            case Answered():
+                answered.append(event)
+            case Late():
+                late.append(event)
+            case End():
+                complete = True
+    if start is None:
+        raise MeasurementError("probe record: the first line is missing")
+    return ProbeRecord(start, tuple(sent), tuple(answered), tuple(late), complete)
+
+
+def longest_gap(record: ProbeRecord, *, fault: float) -> Gap:
+    """The longest gap between consecutive answers that ends after `fault` (monotonic seconds).
+
+    Raises MeasurementError when no answer came before the fault, or none after it.
+    """
+    arrivals = sorted(record.answered, key=lambda answer: answer.at)
+    if not arrivals or arrivals[0].at > fault:
+        raise MeasurementError("no answer came before the fault: there is nothing to compare with")
+    gaps = [
+        Gap(before.at, after.at, after.by)
+        for before, after in itertools.pairwise(arrivals)
+        if after.at > fault
+    ]
+    if not gaps:
+        raise MeasurementError("no answer came after the fault: the address did not come back")
+    return max(gaps, key=lambda gap: gap.seconds)
+
+
+def noise_s(record: ProbeRecord) -> float:
+    """Gaps up to this length are not told apart from scheduling: five intervals, at least 50 ms."""
+    return max(0.05, 5 * record.start.interval_s)
+
+
+def held_up_s(record: ProbeRecord, gap: Gap) -> float:
+    """How much of the gap the probing process itself was not running, seconds: a flaw of the measurement."""
+    return sum(
+        max(0.0, min(late.at, gap.end) - max(late.at - late.seconds, gap.start)) for late in record.late
+    )
+
+
+def sent_and_lost(record: ProbeRecord, *, since: float) -> tuple[int, int]:
+    """Questions sent at or after `since`, and how many of them were never answered."""
+    numbers = {question.number for question in record.sent if question.at >= since}
+    return len(numbers), len(numbers - {answer.number for answer in record.answered})
