@@ -28,7 +28,7 @@ class Object(msgspec.Struct, frozen=True, rename=_rename, omit_defaults=True):
     """Base of all Structs here: immutable, camelCase on the wire, defaults left out when encoded."""
 
 
-class ObjectMeta(Object):
+class ObjectMeta(Object, frozen=True):
     """metadata of any object. `resource_version` is opaque: compare for equality only."""
 
     name: str = ""
@@ -46,7 +46,7 @@ class ObjectMeta(Object):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class ServicePort(Object):
+class ServicePort(Object, frozen=True):
     """One entry of Service.spec.ports."""
 
     port: int = 0
@@ -55,7 +55,7 @@ class ServicePort(Object):
     node_port: int = 0
 
 
-class ServiceSpec(Object):
+class ServiceSpec(Object, frozen=True):
     """Service.spec."""
 
     type: str = "ClusterIP"
@@ -70,26 +70,26 @@ class ServiceSpec(Object):
     ip_family_policy: str | None = None
 
 
-class LoadBalancerIngress(Object):
+class LoadBalancerIngress(Object, frozen=True):
     """One entry of Service.status.loadBalancer.ingress."""
 
     ip: str = ""
     hostname: str = ""
 
 
-class LoadBalancerStatus(Object):
+class LoadBalancerStatus(Object, frozen=True):
     """Service.status.loadBalancer."""
 
     ingress: list[LoadBalancerIngress] = []
 
 
-class ServiceStatus(Object):
+class ServiceStatus(Object, frozen=True):
     """Service.status."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(Object):
+class Service(Object, frozen=True):
     """A v1 Service."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -97,7 +97,7 @@ class Service(Object):
     status: ServiceStatus = ServiceStatus()
 
 
-class EndpointConditions(Object):
+class EndpointConditions(Object, frozen=True):
     """EndpointSlice.endpoints[].conditions; None means unknown, which readers treat as ready."""
 
     ready: bool | None = None
@@ -105,7 +105,7 @@ class EndpointConditions(Object):
     terminating: bool | None = None
 
 
-class Endpoint(Object):
+class Endpoint(Object, frozen=True):
     """One entry of EndpointSlice.endpoints."""
 
     addresses: list[str] = []
@@ -113,7 +113,7 @@ class Endpoint(Object):
     node_name: str | None = None
 
 
-class EndpointSlice(Object):
+class EndpointSlice(Object, frozen=True):
     """A discovery.k8s.io/v1 EndpointSlice. Its service is named by label `kubernetes.io/service-name`."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -127,34 +127,34 @@ class EndpointSlice(Object):
         return f"{self.metadata.namespace}/{name}" if name else None
 
 
-class NodeCondition(Object):
+class NodeCondition(Object, frozen=True):
     """One entry of Node.status.conditions; status is True, False or Unknown."""
 
     type: str = ""
     status: str = ""
 
 
-class NodeAddress(Object):
+class NodeAddress(Object, frozen=True):
     """One entry of Node.status.addresses; type is InternalIP, ExternalIP, Hostname …"""
 
     type: str = ""
     address: str = ""
 
 
-class NodeStatus(Object):
+class NodeStatus(Object, frozen=True):
     """Node.status."""
 
     conditions: list[NodeCondition] = []
     addresses: list[NodeAddress] = []
 
 
-class NodeSpec(Object):
+class NodeSpec(Object, frozen=True):
     """Node.spec."""
 
     unschedulable: bool = False
 
 
-class Node(Object):
+class Node(Object, frozen=True):
     """A v1 Node."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -162,14 +162,14 @@ class Node(Object):
     status: NodeStatus = NodeStatus()
 
 
-class ConfigMap(Object):
+class ConfigMap(Object, frozen=True):
     """A v1 ConfigMap."""
 
     metadata: ObjectMeta = ObjectMeta()
     data: dict[str, str] | None = None
 
 
-class PodStatus(Object):
+class PodStatus(Object, frozen=True):
     """Pod.status."""
 
     phase: str = ""
@@ -177,13 +177,13 @@ class PodStatus(Object):
     host_ip: str = ""
 
 
-class PodSpec(Object):
+class PodSpec(Object, frozen=True):
     """Pod.spec."""
 
     node_name: str = ""
 
 
-class Pod(Object):
+class Pod(Object, frozen=True):
     """A v1 Pod."""
 
     metadata: ObjectMeta = ObjectMeta()

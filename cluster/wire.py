@@ -1,0 +1,116 @@
+"""JSON of the Kubernetes API to Structs: list pages, watch events, v1.Status. Pure, and bounded in what it repeats of its input."""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from cluster.errors import BadResponseError
+from cluster.objects import Object, ObjectMeta
+
+
+class KubeObject(Protocol):
+    """Anything with metadata."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """metadata of the object."""
+        ...
+
+
+T = TypeVar("T")
+_MAX_TEXT = 500
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """One page of a list. `skipped` names the objects that did not decode, with the reason."""
+
+    items: list[T]
+    resource_version: str = ""
+    continue_token: str = ""
+    skipped: tuple[str, ...] = ()
+
+
+class _ListMeta(Object, frozen=True):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _List(msgspec.Struct, frozen=True):
+    metadata: _ListMeta = _ListMeta()
+    items: list[msgspec.Raw] | None = None
+
+
+class _Named(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class Status(Object, frozen=True):
+    """A v1.Status: how the API server explains a refusal."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class WatchEvent(msgspec.Struct, frozen=True):
+    """One line of a watch; `object` stays undecoded, since its kind depends on `type`."""
+
+    type: str
+    object: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def decoded(data: bytes | msgspec.Raw, model: type[T], what: str) -> T:
+    """The JSON value as a `model`. Raises BadResponseError, whatever the bytes are."""
+    try:
+        return msgspec.json.decode(data, type=model)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadResponseError(f"{what}: {one_line(str(error))}") from error
+
+
+def decode_page(data: bytes, item: type[T], what: str) -> Page[T]:
+    """A page of a list whose items are `item`.
+
+    An object that does not decode is named in `skipped`, so that one bad object never hides the others.
+    Raises BadResponseError when the list itself is no list.
+    """
+    page = decoded(data, _List, what)
+    items: list[T] = []
+    skipped: list[str] = []
+    decoder = msgspec.json.Decoder(item)
+    for raw in page.items or ():
+        try:
+            items.append(decoder.decode(raw))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            skipped.append(f"{name_of(raw)}: {one_line(str(error))}")
+    return Page(items, page.metadata.resource_version, page.metadata.continue_, tuple(skipped))
+
+
+def decode_status(data: bytes) -> tuple[str, str]:
+    """Reason and message of a v1.Status; of anything else, no reason and the beginning of the text."""
+    try:
+        status = msgspec.json.decode(data, type=Status)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "", one_line(data[: 2 * _MAX_TEXT].decode("utf-8", "replace"))
+    return one_line(status.reason), one_line(status.message)
+
+
+def metadata_of(raw: msgspec.Raw) -> ObjectMeta | None:
+    """The metadata of an object of which nothing else need make sense."""
+    try:
+        return msgspec.json.decode(raw, type=_Named).metadata
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def name_of(raw: msgspec.Raw) -> str:
+    """What to call an object that did not decode."""
+    metadata = metadata_of(raw)
+    return one_line(metadata.key) if metadata and metadata.name else "object without a name"
+
+
+def one_line(text: str) -> str:
+    """The text in one printable line of at most 500 characters."""
+    line = " ".join(text[: 2 * _MAX_TEXT].split())
+    return "".join(c if c.isprintable() else "?" for c in line)[:_MAX_TEXT]
