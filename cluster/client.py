@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -226,7 +226,8 @@ class ApiClient:
                 raise UnreachableError(
                     f"watch {path}: no answer within {self._request_timeout_s:g} s"
                 ) from None
-            yield _chunks(response, f"watch {path}")
+            async with contextlib.aclosing(_chunks(response, f"watch {path}")) as chunks:
+                yield chunks
 
     @contextlib.asynccontextmanager
     async def _exchange(
@@ -291,7 +292,7 @@ class ApiClient:
         return await anyio.to_thread.run_sync(self._access.token.refresh)
 
 
-async def _chunks(response: httpx2.Response, what: str) -> AsyncIterator[bytes]:
+async def _chunks(response: httpx2.Response, what: str) -> AsyncGenerator[bytes, None]:
     try:
         async for chunk in response.aiter_raw():
             yield chunk

@@ -121,7 +121,9 @@ class ListWatch(Generic[T]):
     Nothing that the server sends raises.
     """
 
-    def __init__(self, item: type[T], *, rng: random.Random, backoff: Backoff | None = None, limit: int = 250) -> None:
+    def __init__(
+        self, item: type[T], *, rng: random.Random, backoff: Backoff | None = None, limit: int = 250
+    ) -> None:
         self._item = item
         self._rng = rng
         self._backoff = backoff or Backoff(rng)
@@ -156,10 +158,10 @@ class ListWatch(Generic[T]):
         """What went wrong, until the server answers well again."""
         return self._last_error
 
-    def start(self, now: float) -> None:
+    def start(self) -> None:
         """Begin with a list."""
         if self._state is _State.IDLE:
-            self._proceed(now)
+            self._proceed()
 
     def take_outputs(self) -> list[Output[T]]:
         """What to do and what happened since the last call, in order."""
@@ -175,7 +177,7 @@ class ListWatch(Generic[T]):
         if self._deadline is None or now < self._deadline:
             return
         if self._state is _State.WAITING:
-            self._proceed(now)
+            self._proceed()
         elif self._state is _State.WATCHING:
             # The server ends a watch by itself at its time-out: this one is a connection to nobody.
             self._close()
@@ -185,20 +187,22 @@ class ListWatch(Generic[T]):
         """A page of the list has come."""
         if self._state is not _State.LISTING:
             return
-        for error in page.skipped:
-            self._outputs.append(ObjectSkipped(error))
-        kept = {key for key in self._names(page.skipped) if key in self._store}
-        for key in kept:
-            self._pages[key] = self._store[key]
+        for skipped in page.skipped:
+            self._outputs.append(ObjectSkipped(skipped.error))
+            if skipped.key in self._store:
+                self._pages[skipped.key] = self._store[skipped.key]
         for obj in page.items:
             self._pages[obj.metadata.key] = obj
         if page.continue_token:
             self._outputs.append(RequestPage(self._limit, page.continue_token))
             return
+        if not page.resource_version:
+            self._retry("list: the answer has no metadata.resourceVersion", now)
+            return
         self._version = page.resource_version
         self._must_list = False
         self._hand_over()
-        self._proceed(now)
+        self._proceed()
 
     def watch_opened(self, now: float) -> None:
         """The server accepted the watch."""
@@ -211,17 +215,19 @@ class ListWatch(Generic[T]):
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes of the watch, cut anywhere: each line is one event."""
-        if self._state is not _State.WATCHING:
+        if not self._watching():
             return
-        self._buffer += data
-        start = 0
-        while self._state is _State.WATCHING and (end := self._buffer.find(b"\n", start)) >= 0:
-            line = bytes(self._buffer[start:end])
-            start = end + 1
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            self._buffer += end
+            line = bytes(self._buffer)
+            self._buffer.clear()
             if line.strip():
                 self._receive_line(line, now)
-        del self._buffer[:start]
-        if self._state is _State.WATCHING and len(self._buffer) > MAX_LINE_BYTES:
+            if not self._watching():
+                return
+        self._buffer += rest
+        if len(self._buffer) > MAX_LINE_BYTES:
             self._garbage(f"an event of more than {MAX_LINE_BYTES} bytes", now)
 
     def watch_ended(self, now: float) -> None:
@@ -230,11 +236,13 @@ class ListWatch(Generic[T]):
             return
         if now - self._opened_at >= PROVEN_AFTER_S:
             self._proven()
-            self._proceed(now)
+            self._proceed()
         else:
             self._pause(self._backoff.next_delay(), now)
 
-    def request_failed(self, error: ClusterError, now: float, *, expired: bool = False, retry_after_s: float = 0.0) -> None:
+    def request_failed(
+        self, error: ClusterError, now: float, *, expired: bool = False, retry_after_s: float = 0.0
+    ) -> None:
         """A page or a watch was refused, got no answer, or broke off. `expired`: it was a 410."""
         if self._state not in {_State.LISTING, _State.OPENING, _State.WATCHING}:
             return
@@ -245,7 +253,10 @@ class ListWatch(Generic[T]):
         else:
             self._retry(str(error), now, at_least_s=min(retry_after_s, _MAX_RETRY_AFTER_S))
 
-    def _proceed(self, now: float) -> None:
+    def _watching(self) -> bool:
+        return self._state is _State.WATCHING
+
+    def _proceed(self) -> None:
         """Ask for what is needed now."""
         self._buffer.clear()
         self._deadline = None
@@ -332,7 +343,7 @@ class ListWatch(Generic[T]):
             self._retry(error, now)
         else:
             self._expired = True
-            self._proceed(now)
+            self._proceed()
 
     def _retry(self, error: str, now: float, *, at_least_s: float = 0.0) -> None:
         delay = max(self._backoff.next_delay(), at_least_s)

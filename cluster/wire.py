@@ -23,13 +23,20 @@ T = TypeVar("T")
 _MAX_TEXT = 500
 
 
+class Skipped(msgspec.Struct, frozen=True):
+    """An object that did not decode: `namespace/name`, if it has one, and what is wrong with it."""
+
+    key: str
+    error: str
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """One page of a list. `skipped` names the objects that did not decode, with the reason."""
+    """One page of a list; `skipped` are the objects that did not decode."""
 
     items: list[T]
     resource_version: str = ""
     continue_token: str = ""
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 class _ListMeta(Object, frozen=True):
@@ -77,13 +84,15 @@ def decode_page(data: bytes, item: type[T], what: str) -> Page[T]:
     """
     page = decoded(data, _List, what)
     items: list[T] = []
-    skipped: list[str] = []
+    skipped: list[Skipped] = []
     decoder = msgspec.json.Decoder(item)
     for raw in page.items or ():
         try:
             items.append(decoder.decode(raw))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            skipped.append(f"{name_of(raw)}: {one_line(str(error))}")
+            metadata = metadata_of(raw)
+            text = f"{name_of(raw)}: {one_line(str(error))}"
+            skipped.append(Skipped(metadata.key if metadata else "", text))
     return Page(items, page.metadata.resource_version, page.metadata.continue_, tuple(skipped))
 
 
