@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+
 from election.election import Election
 from election.model import EndpointView, NodeView, ServiceView
 from election.order import Order, digest
