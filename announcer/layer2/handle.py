@@ -17,13 +17,13 @@ from ipaddress import IPv4Address
 from typing import NoReturn, Self
 
 from announcer.errors import MessageError, ResponderError
-from announcer.layer2.interfaces import DEFAULT_EXCLUDE
+from announcer.layer2.interfaces import DEFAULT_EXCLUDE, compile_exclude
 from announcer.layer2.messages import (
     MAX_MESSAGE,
     Exited,
     LeaseExpired,
     ResponderEvent,
-    decode_event,
+    decode_events,
     encode_add,
     encode_remove,
     encode_renew,
@@ -47,7 +47,6 @@ class Responder:
         self._epoch = 0
         self._desired: frozenset[bytes] = frozenset()
         self._sent: set[bytes] = set()
-        self._exited = False
 
     @classmethod
     def fork(cls, *, exclude: Sequence[str] = DEFAULT_EXCLUDE) -> Self:
@@ -56,20 +55,14 @@ class Responder:
         `exclude` holds regular expressions, matched anywhere in an interface name; such interfaces carry nothing.
         Raises ResponderError for an expression that is not one, and where raw sockets are not permitted.
         """
-        for position, pattern in enumerate(exclude):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ResponderError(
-                    f"exclude[{position}] {pattern!r} is not a regular expression: {error}"
-                ) from None
+        compiled = compile_exclude(exclude)
         _require_raw_sockets()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            _become_responder(theirs, parent, exclude)
+            _become_responder(theirs, parent, compiled)
         theirs.close()
         ours.setblocking(False)
         return cls(link=ours, pid=pid)
@@ -93,25 +86,25 @@ class Responder:
         self._send(encode_renew(epoch=self._epoch, at=time.monotonic()))
 
     def events(self) -> list[ResponderEvent]:
-        """Return what the responder reported, oldest first, at most 1,024 events a call."""
+        """Return what the responder reported, oldest first; a long backlog takes several calls."""
         events: list[ResponderEvent] = []
-        while len(events) < _EVENTS_A_CALL and not self._exited:
+        while len(events) < _EVENTS_A_CALL and self._link.fileno() != -1:
             try:
                 message = self._link.recv(MAX_MESSAGE)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
                 message = b""
-            event = self._read(message)
-            if isinstance(event, LeaseExpired):
-                # Only now does the caller know: until here its calls spoke of the table that ended.
-                self._epoch = event.epoch
-                self._desired = frozenset()
-                self._sent.clear()
-            elif isinstance(event, Exited):
-                self._exited = True
-                self.close()
-            events.append(event)
+            received = self._read(message)
+            for event in received:
+                if isinstance(event, LeaseExpired):
+                    # Only now does the caller know: until here its calls spoke of the table that ended.
+                    self._epoch = event.epoch
+                    self._desired = frozenset()
+                    self._sent.clear()
+                elif isinstance(event, Exited):
+                    self.close()
+            events += received
         return events
 
     def close(self) -> None:
@@ -121,13 +114,13 @@ class Responder:
         self._link.close()
         _reap(self.pid)
 
-    def _read(self, message: bytes) -> ResponderEvent:
+    def _read(self, message: bytes) -> list[ResponderEvent]:
         if not message:
-            return Exited("the responder process ended without a word")
+            return [Exited("the responder process ended without a word")]
         try:
-            return decode_event(message)
+            return decode_events(message)
         except MessageError as error:
-            return Exited(f"the responder process sent what cannot be read: {error}")
+            return [Exited(f"the responder process sent what cannot be read: {error}")]
 
     def _push(self) -> None:
         """Send the difference between what is wanted and what was sent; the rest follows at the next call."""
@@ -163,7 +156,7 @@ def _require_raw_sockets() -> None:
         raise ResponderError(f"opening a raw packet socket failed: {error}") from None
 
 
-def _become_responder(link: socket.socket, parent: int, exclude: Sequence[str]) -> NoReturn:
+def _become_responder(link: socket.socket, parent: int, exclude: re.Pattern[str] | None) -> NoReturn:
     """Run the responder in the forked child; nothing of the speaker runs after it, whatever happens."""
     status = 1
     try:

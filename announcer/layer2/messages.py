@@ -1,7 +1,7 @@
 """What the speaker and its responder process say to each other, and its encoding.
 
-They talk over a SOCK_SEQPACKET socket pair: one message a packet, at most MAX_MESSAGE bytes, so a table of 10,000
-addresses goes in a few chunks. Both ends run the same build; a message that does not decode is a defect and raises
+They talk over a SOCK_SEQPACKET socket pair: one message a packet, at most MAX_MESSAGE bytes; a long table goes in chunks
+and later as differences. Both ends run the same build; a message that does not decode is a defect and raises
 MessageError. Integers are in network order, addresses packed (4 bytes), times seconds of the monotonic clock, which
 both processes read alike.
 
@@ -10,17 +10,23 @@ and ignores what was still under way for the one that ended.
 """
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
+from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 from announcer.errors import MessageError
 from announcer.layer2.arp import DropReason
 from announcer.layer2.interfaces import InterfaceView
 
-MAX_MESSAGE = 32_768
+MAX_MESSAGE = 65_536
 """Bytes of the longest message; far below the send buffer of a Unix socket (212,992 by default)."""
+
+MAX_ADDRESSES = 8
+"""Addresses of one interface that an event carries at most."""
+MAX_INTERFACES = 256
+"""Interfaces that addresses are announced on at most: all of them with all their addresses fit in one message."""
 
 
 class Renew(NamedTuple):
@@ -131,17 +137,18 @@ class _Kind(IntEnum):
 
 
 _COMMAND = struct.Struct("!BId")
-_KIND = struct.Struct("!B")
-_ANNOUNCED = struct.Struct("!B4sd")
+_ANNOUNCED = struct.Struct("!4sd")
 _LEASE_EXPIRED = struct.Struct("!BdI")
 _STALLED = struct.Struct("!Bdd")
 _DROPS = struct.Struct(f"!B{len(DropReason)}Q")
 _ADDRESS_COUNTERS = struct.Struct("!4sQQQ")
-_INTERFACE = struct.Struct("!I6s")
+_INTERFACE = struct.Struct("!I6sBB")
 _ADDRESS_BYTES = 4
-_CHUNK = (MAX_MESSAGE - _COMMAND.size) // _ADDRESS_BYTES
+_CHUNK = 256
+"""Addresses of one command: what the responder takes in without keeping requests waiting."""
+_EVENTS_CHUNK = 4_000
 _COUNTERS_CHUNK = (MAX_MESSAGE - _DROPS.size) // _ADDRESS_COUNTERS.size
-_TEXT_BYTES = 1_000
+_TEXT_BYTES = 200
 
 
 def encode_renew(*, epoch: int, at: float) -> bytes:
@@ -185,74 +192,117 @@ def decode_command(message: bytes) -> Command:
     raise MessageError(f"command of kind {kind}")
 
 
-def encode_event(event: ResponderEvent) -> list[bytes]:
-    """Encode one event in as many messages as needed; only Counters and InterfacesChanged can be long."""
+def encode_events(events: Iterable[ResponderEvent]) -> list[bytes]:
+    """Encode events in their order; those that come in thousands share messages."""
+    messages: list[bytes] = []
+    for (kind, interface), run in groupby(events, key=_batch):
+        batch = list(run)
+        if kind is Announced:
+            name = _text(interface)
+            head = bytes([_Kind.ANNOUNCED, len(name)]) + name
+            entries = [
+                _ANNOUNCED.pack(event.address.packed, event.at)
+                for event in batch
+                if isinstance(event, Announced)
+            ]
+            messages += _joined(head, entries)
+        elif kind is Withdrawn:
+            entries = [event.address.packed for event in batch if isinstance(event, Withdrawn)]
+            messages += _joined(bytes([_Kind.WITHDRAWN]), entries)
+        else:
+            for event in batch:
+                messages += _encode_event(event)
+    return messages
+
+
+def _batch(event: ResponderEvent) -> tuple[type[ResponderEvent], str]:
+    return type(event), event.interface if isinstance(event, Announced) else ""
+
+
+def _joined(head: bytes, entries: Sequence[bytes]) -> list[bytes]:
+    starts = range(0, len(entries), _EVENTS_CHUNK)
+    return [head + b"".join(entries[start : start + _EVENTS_CHUNK]) for start in starts]
+
+
+def _encode_event(event: ResponderEvent) -> list[bytes]:
     match event:
-        case Announced(address, interface, at):
-            return [_ANNOUNCED.pack(_Kind.ANNOUNCED, address.packed, at) + _text(interface)]
-        case Withdrawn(address):
-            return [_KIND.pack(_Kind.WITHDRAWN) + address.packed]
+        case Announced() | Withdrawn():
+            return encode_events([event])
         case LeaseExpired(at, epoch):
             return [_LEASE_EXPIRED.pack(_Kind.LEASE_EXPIRED, at, epoch)]
         case Stalled(at, seconds):
             return [_STALLED.pack(_Kind.STALLED, at, seconds)]
         case InterfacesChanged(interfaces):
-            return [_KIND.pack(_Kind.INTERFACES) + b"".join(map(_encode_interface, interfaces))]
+            return [bytes([_Kind.INTERFACES]) + b"".join(map(_encode_interface, interfaces))]
         case InterfaceFailed(interface, detail):
             name = _text(interface)
-            return [_KIND.pack(_Kind.INTERFACE_FAILED) + bytes([len(name)]) + name + _text(detail)]
+            return [bytes([_Kind.INTERFACE_FAILED, len(name)]) + name + _text(detail)]
         case Counters(addresses, drops):
             return _encode_counters(addresses, drops)
         case Exited(detail):
-            return [_KIND.pack(_Kind.EXITED) + _text(detail)]
+            return [bytes([_Kind.EXITED]) + _text(detail)]
 
 
-def decode_event(message: bytes) -> ResponderEvent:
-    """Read what the responder sent. Raises MessageError."""
+def decode_events(message: bytes) -> list[ResponderEvent]:
+    """Read what the responder sent, at least one event. Raises MessageError."""
     try:
-        return _decode_event(message)
+        return _decode_events(message)
     except (struct.error, IndexError, ValueError) as error:
         raise MessageError(f"event of {len(message)} bytes: {error}") from None
 
 
-def _decode_event(message: bytes) -> ResponderEvent:  # noqa: PLR0911 - one return a kind
+def _decode_events(message: bytes) -> list[ResponderEvent]:
     match message[0]:
         case _Kind.ANNOUNCED:
-            _, packed, at = _ANNOUNCED.unpack_from(message)
-            return Announced(IPv4Address(packed), message[_ANNOUNCED.size :].decode(), at)
+            end = 2 + message[1]
+            name = message[2:end].decode()
+            entries = _ANNOUNCED.iter_unpack(message[end:])
+            return [Announced(IPv4Address(packed), name, at) for packed, at in entries]
         case _Kind.WITHDRAWN:
-            return Withdrawn(IPv4Address(message[1:]))
+            return [Withdrawn(IPv4Address(packed)) for packed in _split(message, 1, _ADDRESS_BYTES)]
         case _Kind.LEASE_EXPIRED:
             _, at, epoch = _LEASE_EXPIRED.unpack(message)
-            return LeaseExpired(at, epoch)
+            return [LeaseExpired(at, epoch)]
         case _Kind.STALLED:
             _, at, seconds = _STALLED.unpack(message)
-            return Stalled(at, seconds)
+            return [Stalled(at, seconds)]
         case _Kind.INTERFACES:
-            return InterfacesChanged(tuple(_decode_interfaces(message[1:])))
+            return [InterfacesChanged(tuple(_decode_interfaces(message[1:])))]
         case _Kind.INTERFACE_FAILED:
             end = 2 + message[1]
-            return InterfaceFailed(message[2:end].decode(), message[end:].decode())
+            return [InterfaceFailed(message[2:end].decode(), message[end:].decode())]
         case _Kind.COUNTERS:
-            return _decode_counters(message)
+            return [_decode_counters(message)]
         case _Kind.EXITED:
-            return Exited(message[1:].decode())
+            return [Exited(message[1:].decode())]
         case kind:
             raise MessageError(f"event of kind {kind}")
 
 
 def _encode_interface(interface: InterfaceView) -> bytes:
     name = _text(interface.name)
-    return _INTERFACE.pack(interface.index, interface.mac) + bytes([len(name)]) + name
+    addresses = [
+        bytes([address.network.prefixlen, len(address.packed)]) + address.packed
+        for address in interface.addresses[:MAX_ADDRESSES]
+    ]
+    head = _INTERFACE.pack(interface.index, interface.mac, len(addresses), len(name))
+    return b"".join([head, name, *addresses])
 
 
-def _decode_interfaces(body: bytes) -> Iterable[InterfaceView]:
+def _decode_interfaces(body: bytes) -> Iterator[InterfaceView]:
     offset = 0
     while offset < len(body):
-        index, mac = _INTERFACE.unpack_from(body, offset)
-        start = offset + _INTERFACE.size + 1
-        offset = start + body[start - 1]
-        yield InterfaceView(index, body[start:offset].decode(), mac)
+        index, mac, count, length = _INTERFACE.unpack_from(body, offset)
+        offset += _INTERFACE.size
+        name = body[offset : offset + length].decode()
+        offset += length
+        addresses: list[IPv4Interface | IPv6Interface] = []
+        for _ in range(count):
+            prefix, length = body[offset], body[offset + 1]
+            offset += 2
+            addresses.append(ip_interface((body[offset : offset + length], prefix)))
+            offset += length
+        yield InterfaceView(index, name, mac, tuple(addresses))
 
 
 def _encode_counters(

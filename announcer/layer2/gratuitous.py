@@ -1,0 +1,150 @@
+"""When gratuitous ARP frames are sent: bursts of rounds, paced over all addresses. Sans-IO."""
+
+import heapq
+from typing import NamedTuple
+
+from announcer.layer2.arp import REPLY, REQUEST
+
+ROUNDS_S = (0.0, 0.1, 0.3, 1.1, 2.2, 3.3, 4.4)
+"""Seconds after the start of a burst: MetalLB's rounds every 1.1 s while under 5 s, and two early ones for frames lost
+while a switch still learns."""
+_OPERATIONS = (REQUEST, REPLY)
+
+
+class Due(NamedTuple):
+    """A frame to send now."""
+
+    address: bytes
+    interface: int
+    operation: int
+
+
+class _Burst:
+    """The rounds of one address on one interface; a heap entry of a replaced burst is told by identity."""
+
+    __slots__ = ("started",)
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+
+    def next_round(self, now: float) -> int | None:
+        """Return the first round that is not over yet."""
+        return next((index for index, offset in enumerate(ROUNDS_S) if self.started + offset > now), None)
+
+
+class _Entry(NamedTuple):
+    """The next frame of a burst. `step` counts frames: two a round, the request form first."""
+
+    step: int
+    due: float
+    serial: int
+    address: bytes
+    interface: int
+    burst: _Burst
+
+
+class GratuitousSchedule:
+    """Bursts under way. Each round is one ARP request and one ARP reply form an address and interface.
+
+    At most `frames_per_s` frames a second leave, `burst` of them at once. The first frame of every address goes before
+    the second of any; a round that comes too late for its time is left out, never made up for.
+    """
+
+    def __init__(self, *, frames_per_s: float, burst: int, now: float) -> None:
+        self._rate = frames_per_s
+        self._capacity = float(burst)
+        self._tokens = float(burst)
+        self._refilled = now
+        self._bursts: dict[bytes, dict[int, _Burst]] = {}
+        self._waiting: list[tuple[float, _Entry]] = []
+        self._ready: list[_Entry] = []
+        self._serial = 0
+
+    def start(self, address: bytes, interface: int, *, now: float) -> None:
+        """Begin a burst at `now`; one that is under way for the same address and interface begins again."""
+        burst = _Burst(now)
+        self._bursts.setdefault(address, {})[interface] = burst
+        self._enqueue(0, now, address, interface, burst)
+
+    def stop_address(self, address: bytes) -> None:
+        """Send nothing more for the address."""
+        self._bursts.pop(address, None)
+
+    def stop_interface(self, interface: int) -> None:
+        """Send nothing more on the interface."""
+        for address, bursts in list(self._bursts.items()):
+            bursts.pop(interface, None)
+            if not bursts:
+                del self._bursts[address]
+
+    def clear(self) -> None:
+        """Send nothing more."""
+        self._bursts.clear()
+        self._waiting.clear()
+        self._ready.clear()
+
+    def skip_overdue(self, now: float) -> None:
+        """Leave out every frame that was due before `now`: after a stall it would tell what was true long ago."""
+        entries = [*self._ready, *(entry for _, entry in self._waiting)]
+        self._ready.clear()
+        self._waiting.clear()
+        for entry in entries:
+            if not self._alive(entry):
+                continue
+            if entry.due < now:
+                self._schedule_next_round(entry, now)
+            else:
+                heapq.heappush(self._waiting, (entry.due, entry))
+
+    def next_deadline(self) -> float | None:
+        """Return when `take` has something to give at the earliest (monotonic seconds), None for never."""
+        if self._ready:
+            return self._refilled + max(0.0, 1.0 - self._tokens) / self._rate
+        return self._waiting[0][0] if self._waiting else None
+
+    def take(self, now: float) -> list[Due]:
+        """Return the frames to send now, as many as the pace allows."""
+        while self._waiting and self._waiting[0][0] <= now:
+            heapq.heappush(self._ready, heapq.heappop(self._waiting)[1])
+        if now > self._refilled:
+            self._tokens = min(self._capacity, self._tokens + (now - self._refilled) * self._rate)
+            self._refilled = now
+        frames: list[Due] = []
+        while self._ready and self._tokens >= 1.0:
+            entry = heapq.heappop(self._ready)
+            if not self._alive(entry):
+                continue
+            self._tokens -= 1.0
+            form = entry.step % len(_OPERATIONS)
+            frames.append(Due(entry.address, entry.interface, _OPERATIONS[form]))
+            if form + 1 < len(_OPERATIONS):
+                self._enqueue(
+                    entry.step + 1, entry.due, entry.address, entry.interface, entry.burst, ready=True
+                )
+            else:
+                self._schedule_next_round(entry, now)
+        return frames
+
+    def _alive(self, entry: _Entry) -> bool:
+        return self._bursts.get(entry.address, {}).get(entry.interface) is entry.burst
+
+    def _schedule_next_round(self, entry: _Entry, now: float) -> None:
+        index = entry.burst.next_round(now)
+        if index is None:
+            bursts = self._bursts[entry.address]
+            del bursts[entry.interface]
+            if not bursts:
+                del self._bursts[entry.address]
+            return
+        due = entry.burst.started + ROUNDS_S[index]
+        self._enqueue(index * len(_OPERATIONS), due, entry.address, entry.interface, entry.burst)
+
+    def _enqueue(
+        self, step: int, due: float, address: bytes, interface: int, burst: _Burst, *, ready: bool = False
+    ) -> None:
+        self._serial += 1
+        entry = _Entry(step, due, self._serial, address, interface, burst)
+        if ready:
+            heapq.heappush(self._ready, entry)
+        else:
+            heapq.heappush(self._waiting, (due, entry))

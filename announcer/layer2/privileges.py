@@ -1,0 +1,59 @@
+"""What the responder process keeps of the privileges of the speaker: CAP_NET_RAW and nothing else.
+
+Calls of Linux that the standard library does not offer, by ctypes.
+"""
+
+import ctypes
+import struct
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_CAP_NET_RAW = 13
+_SIGKILL = 9
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def keep_only_raw_sockets() -> None:
+    """Give up every capability but CAP_NET_RAW, and the right to gain any by executing a file. Raises OSError."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    kept = 1 << _CAP_NET_RAW
+    # struct __user_cap_header_struct, and effective, permitted, inheritable for capabilities 0 to 31 and 32 to 63
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
+    sets = ctypes.create_string_buffer(struct.pack("=6I", kept, kept, 0, 0, 0, 0))
+    _checked("capset", _libc.capset(header, sets))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that forked it ends. Raises OSError."""
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+
+
+def set_name(name: str) -> None:
+    """Set what `ps -o comm` shows, at most 15 bytes. Raises OSError."""
+    _checked("prctl", _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0))
+
+
+def _prctl(option: int, argument: int) -> None:
+    zero = ctypes.c_ulong(0)
+    _checked("prctl", _libc.prctl(option, ctypes.c_ulong(argument), zero, zero, zero))
+
+
+def _checked(call: str, result: int) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{call} failed")
+
+
+def attach_filter_argument(program: bytes) -> tuple[ctypes.Array[ctypes.c_char], bytes]:
+    """Return the value of the socket option SO_ATTACH_FILTER for a program of 8-byte instructions.
+
+    The first item is the memory that the second points to: keep it until the option is set.
+    """
+    memory = ctypes.create_string_buffer(program, len(program))
+    return memory, struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))

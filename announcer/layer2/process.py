@@ -1,0 +1,289 @@
+"""The responder process: sockets and clock around the core in announcer/layer2/responder.py.
+
+One thread, one poll loop, the standard library only. It ends when the socket to the speaker closes, also by SIGKILL.
+"""
+
+import errno
+import math
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import time
+from collections import deque
+from typing import Final
+
+from announcer.layer2 import privileges
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.messages import MAX_MESSAGE, Exited, decode_command, encode_events
+from announcer.layer2.netlink import RouteSocket
+from announcer.layer2.responder import ArpResponder
+
+_ETHERTYPE_ARP = 0x0806
+_SO_ATTACH_FILTER = 26
+_FRAME_BYTES = 128
+_TICK_S = 0.1
+"""Longest sleep: short against the gap that the core takes for a stall."""
+_RETRY_S = 1.0
+_COMMANDS_A_PASS = 4
+_FRAMES_A_PASS = 32
+_FRAMES_A_DRAIN = 4_096
+
+_ARP_REQUESTS: Final = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x28, 0, 0, 12),  # load the EtherType
+        (0x15, 0, 3, _ETHERTYPE_ARP),
+        (0x28, 0, 0, 20),  # load the ARP operation
+        (0x15, 0, 1, 1),
+        (0x06, 0, 0, _FRAME_BYTES),  # accept, cut to this length
+        (0x06, 0, 0, 0),  # refuse
+    )
+)
+"""Classic BPF: ARP requests only. A frame too short for a load is refused."""
+
+
+def run(link: socket.socket, *, parent: int, exclude: re.Pattern[str] | None) -> int:
+    """Answer ARP for what arrives on `link`, until it closes. Returns the exit status; failures go to the speaker."""
+    try:
+        _settle(link, parent)
+        loop = _Loop(link, exclude)
+        loop.run()
+    except ConnectionError:
+        return 0
+    except Exception as error:  # noqa: BLE001 - whatever it is, the speaker has to hear of it
+        _last_word(link, f"the responder process failed: {type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+def _settle(link: socket.socket, parent: int) -> None:
+    """Become a process of its own: signals, descriptors, privileges."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(ignored, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    link.setblocking(False)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    kept = link.fileno()
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    privileges.keep_only_raw_sockets()
+    privileges.set_name("vipring-arp")
+    privileges.die_with_parent()
+    if os.getppid() != parent:
+        raise ConnectionResetError("the speaker ended during the start")
+
+
+def _last_word(link: socket.socket, detail: str) -> None:
+    try:
+        for message in encode_events([Exited(detail)]):
+            link.send(message)
+    except OSError:
+        pass  # the exit itself reaches the speaker
+
+
+class _Loop:
+    """The sockets of the process and the core they feed."""
+
+    def __init__(self, link: socket.socket, exclude: re.Pattern[str] | None) -> None:
+        self._link = link
+        self._exclude = exclude
+        self._core = ArpResponder(now=time.monotonic())
+        self._poll = select.poll()
+        self._poll.register(link, select.POLLIN)
+        self._routes: RouteSocket | None = None
+        self._sockets: dict[int, socket.socket] = {}
+        self._by_descriptor: dict[int, int] = {}
+        self._failed: dict[str, str] = {}
+        self._retry_at: float | None = time.monotonic()
+        self._unsent: deque[bytes] = deque()
+
+    def run(self) -> None:
+        """Run until the speaker closes its end. Raises ConnectionError where it broke."""
+        while True:
+            ready = {descriptor for descriptor, _ in self._poll.poll(self._timeout_ms())}
+            now = time.monotonic()
+            self._core.observe(now)
+            # A speaker that takes no events is not listened to: its lease runs out.
+            listen = not self._unsent and (self._core.stalled or self._link.fileno() in ready)
+            if listen and not self._read_commands(now):
+                return
+            if self._routes is not None and self._routes.fileno() in ready:
+                self._read_routes(now)
+            if self._retry_at is not None and now >= self._retry_at:
+                self._retry(now)
+            if self._core.stalled:
+                for index in list(self._sockets):
+                    self._read_frames(index, _FRAMES_A_DRAIN)
+                self._core.resume(time.monotonic())
+            else:
+                for descriptor in ready & self._by_descriptor.keys():
+                    self._read_frames(self._by_descriptor[descriptor], _FRAMES_A_PASS)
+            now = time.monotonic()
+            self._core.handle_timer(now)
+            self._send_gratuitous(now)
+            self._send_events()
+
+    def _timeout_ms(self) -> int:
+        if self._core.stalled:
+            return 0
+        now = time.monotonic()
+        deadlines = (now + _TICK_S, self._core.next_deadline(), self._retry_at)
+        deadline = min(deadline for deadline in deadlines if deadline is not None)
+        return max(0, math.ceil((deadline - now) * 1000))
+
+    def _read_commands(self, now: float) -> bool:
+        """Take in what the speaker said; after a stall all of it. False at the end of the connection."""
+        remaining = math.inf if self._core.stalled else _COMMANDS_A_PASS
+        while remaining > 0:
+            try:
+                message = self._link.recv(MAX_MESSAGE)
+            except (BlockingIOError, InterruptedError):
+                return True
+            if not message:
+                return False
+            self._core.receive_command(decode_command(message), now=now)
+            remaining -= 1
+        return True
+
+    def _send_events(self) -> None:
+        if not self._unsent:
+            self._unsent.extend(encode_events(self._core.take_outputs()))
+        while self._unsent:
+            try:
+                self._link.send(self._unsent[0])
+            except (BlockingIOError, InterruptedError):
+                break
+            self._unsent.popleft()
+        self._poll.modify(self._link, select.POLLOUT if self._unsent else select.POLLIN)
+
+    def _read_routes(self, now: float) -> None:
+        assert self._routes is not None
+        try:
+            self._routes.read()
+        except OSError as error:
+            self._close_routes()
+            self._report_failure("*", f"the list of interfaces cannot be read: {error}")
+            self._retry_at = now + _RETRY_S
+            return
+        self._apply_interfaces(now)
+
+    def _retry(self, now: float) -> None:
+        self._retry_at = None
+        if self._routes is None:
+            try:
+                self._routes = RouteSocket(self._exclude)
+            except OSError as error:
+                self._report_failure("*", f"the list of interfaces cannot be read: {error}")
+                self._retry_at = now + _RETRY_S
+                return
+            self._poll.register(self._routes, select.POLLIN)
+            self._failed.pop("*", None)
+        self._apply_interfaces(now)
+
+    def _close_routes(self) -> None:
+        if self._routes is not None:
+            self._poll.unregister(self._routes)
+            self._routes.close()
+            self._routes = None
+
+    def _apply_interfaces(self, now: float) -> None:
+        """Open and close sockets to match what the kernel told, and tell the core what can be used."""
+        if self._routes is None or not self._routes.monitor.settled:
+            return
+        wanted = {view.index: view for view in self._routes.monitor.table.views()}
+        for index in self._sockets.keys() - wanted.keys():
+            self._close_socket(index)
+        for index, view in wanted.items():
+            if index not in self._sockets and not self._open_socket(view):
+                self._retry_at = now + _RETRY_S
+        self._core.set_interfaces([wanted[index] for index in self._sockets], now=now)
+
+    def _open_socket(self, view: InterfaceView) -> bool:
+        try:
+            opened = _arp_socket(view)
+        except OSError as error:
+            self._report_failure(view.name, f"no packet socket: {error}")
+            return False
+        self._failed.pop(view.name, None)
+        self._sockets[view.index] = opened
+        self._by_descriptor[opened.fileno()] = view.index
+        self._poll.register(opened, select.POLLIN)
+        return True
+
+    def _close_socket(self, index: int) -> None:
+        closed = self._sockets.pop(index)
+        del self._by_descriptor[closed.fileno()]
+        self._poll.unregister(closed)
+        closed.close()
+
+    def _report_failure(self, interface: str, detail: str) -> None:
+        if self._failed.get(interface) != detail:
+            self._failed[interface] = detail
+            self._core.interface_failed(interface, detail)
+
+    def _read_frames(self, index: int, limit: int) -> None:
+        receiver = self._sockets[index]
+        for _ in range(limit):
+            try:
+                frame, sender = receiver.recvfrom(_FRAME_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._reading_failed(index, error)
+                return
+            now = time.monotonic()
+            foreign = sender[2] == socket.PACKET_OTHERHOST
+            reply = self._core.receive_frame(index, frame, foreign=foreign, now=now)
+            if reply is not None:
+                self._core.reply_sent(reply, success=_send(receiver, reply), now=now)
+
+    def _reading_failed(self, index: int, error: OSError) -> None:
+        """Give up the socket unless its link is merely down, which netlink tells as well."""
+        now = time.monotonic()
+        if error.errno == errno.ENETDOWN:
+            return
+        self._core.read_failed(now)
+        self._close_socket(index)
+        self._retry_at = now + _RETRY_S
+
+    def _send_gratuitous(self, now: float) -> None:
+        for due, frame in self._core.take_frames(now):
+            now = time.monotonic()
+            if self._core.observe(now):
+                return
+            sender = self._sockets.get(due.interface)
+            self._core.frame_sent(due, success=sender is not None and _send(sender, frame), now=now)
+
+
+def _arp_socket(view: InterfaceView) -> socket.socket:
+    """Open a packet socket that has received nothing but ARP requests of this interface from its first frame on."""
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    try:
+        memory, argument = privileges.attach_filter_argument(_ARP_REQUESTS)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, argument)
+        del memory
+        opened.bind((view.name, _ETHERTYPE_ARP))
+        _require_index(view)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _require_index(view: InterfaceView) -> None:
+    """Sockets are bound by name: make sure that the name was still that of the interface meant. Raises OSError."""
+    if socket.if_nametoindex(view.name) != view.index:
+        raise OSError(errno.ENODEV, f"{view.name} is another interface by now")
+
+
+def _send(sender: socket.socket, frame: bytes) -> bool:
+    try:
+        sender.send(frame)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,303 @@
+"""The core of the responder process: which requests are answered, and when it must be silent. Sans-IO.
+
+Three fences keep it from speaking for an address that may be another's by now:
+
+* The lease. Whoever decides renews it; LEASE_S without renewal, judged by the times at which the renewals were sent, and
+  the table is emptied. A lease that ran out is never renewed: later renewals and changes of that table are ignored, and
+  only a command of the epoch that began with the expiry fills the table again.
+* The gap. More than GAP_S between two moments at which this process ran: requests that queued up meanwhile and
+  gratuitous frames that became overdue are dropped.
+* The link. An interface that is gone, or whose MAC changed, is never answered for with what was true before.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+from itertools import islice
+
+from announcer.layer2 import arp
+from announcer.layer2.arp import ArpFrame, DropReason
+from announcer.layer2.gratuitous import Due, GratuitousSchedule
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.messages import (
+    MAX_INTERFACES,
+    Add,
+    AddressCounters,
+    Announced,
+    Command,
+    Counters,
+    InterfaceFailed,
+    InterfacesChanged,
+    LeaseExpired,
+    Remove,
+    Renew,
+    ResponderEvent,
+    Stalled,
+    Withdrawn,
+)
+
+LEASE_S = 1.5
+GAP_S = 0.25
+REPORT_S = 1.0
+"""Seconds between two Counters events at least."""
+FRAMES_PER_S = 10_000.0
+"""Gratuitous frames a second at most: about 5 Mbit/s, and half of one core."""
+FRAMES_AT_ONCE = 64
+"""Gratuitous frames between two looks at the requests that wait."""
+MAX_REPORTED = 1_000
+"""Addresses of one Counters event; more of them follow in the next one. A bound on the time that it keeps requests
+waiting."""
+MAX_COUNTED = 65_536
+"""Addresses whose counters are kept; beyond, those of addresses no longer announced are forgotten."""
+
+
+class _Tally:
+    """Counters of one address."""
+
+    __slots__ = ("gratuitous", "requests", "responses")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.responses = 0
+        self.gratuitous = 0
+
+
+class ArpResponder:
+    """Answers ARP for a table of addresses while its lease is valid. Times are monotonic seconds.
+
+    After every call: `take_outputs` for what to report, `take_frames` for what to send, `next_deadline` for when to call
+    `handle_timer`. Bytes from the wire never raise.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: float,
+        lease_s: float = LEASE_S,
+        gap_s: float = GAP_S,
+        frames_per_s: float = FRAMES_PER_S,
+        frames_at_once: int = FRAMES_AT_ONCE,
+    ) -> None:
+        self.stalled = False
+        """Frames that arrive are dropped until `resume`: they queued up while this process did not run."""
+        self._lease_s = lease_s
+        self._gap_s = gap_s
+        self._ran = now
+        self._epoch = 0
+        self._lease_ends: float | None = None
+        self._table: dict[bytes, _Tally] = {}
+        self._tallies: dict[bytes, _Tally] = {}
+        self._interfaces: dict[int, InterfaceView] = {}
+        self._schedule = GratuitousSchedule(frames_per_s=frames_per_s, burst=frames_at_once, now=now)
+        self._announced: set[tuple[bytes, int]] = set()
+        self._drops = dict.fromkeys(DropReason, 0)
+        self._moved: set[bytes] = set()
+        self._report_at: float | None = None
+        self._reported = now - REPORT_S
+        self._outputs: list[ResponderEvent] = []
+
+    def observe(self, now: float) -> bool:
+        """Take note that this process runs at `now`: to be called on every wake-up, before anything else.
+
+        Tells whether it did not run for longer than the gap.
+        """
+        gap = now - self._ran
+        self._ran = max(self._ran, now)
+        if gap <= self._gap_s:
+            return False
+        self.stalled = True
+        self._schedule.skip_overdue(now)
+        self._outputs.append(Stalled(now, gap))
+        return True
+
+    def resume(self, now: float) -> None:
+        """Take note that everything that queued up over a stall has been handed in; another stall since keeps it up."""
+        if not self.observe(now):
+            self.stalled = False
+
+    def receive_command(self, command: Command, *, now: float) -> None:
+        """Follow the speaker: change the table, renew the lease. Commands of an epoch that ended are ignored."""
+        if command.epoch != self._epoch or not self._renew(command, now):
+            return
+        match command:
+            case Add(addresses=addresses):
+                for address in addresses:
+                    self._add(address, now)
+            case Remove(addresses=addresses):
+                for address in addresses:
+                    self._remove(address)
+                if not self._table:
+                    self._lease_ends = None
+            case Renew():
+                pass
+
+    def set_interfaces(self, interfaces: Iterable[InterfaceView], *, now: float) -> None:
+        """Answer on these interfaces from now on. On one that came up or changed its MAC, every address is made known."""
+        wanted = {view.index: view for view in interfaces}
+        for view in list(wanted.values())[MAX_INTERFACES:]:
+            del wanted[view.index]
+            self.interface_failed(view.name, f"more than {MAX_INTERFACES} interfaces qualify")
+        if wanted == self._interfaces:
+            return
+        before, self._interfaces = self._interfaces, wanted
+        for index, view in before.items():
+            if index not in wanted or wanted[index].mac != view.mac:
+                self._schedule.stop_interface(index)
+                self._announced = {key for key in self._announced if key[1] != index}
+        for index, view in wanted.items():
+            if index not in before or before[index].mac != view.mac:
+                for address in self._table:
+                    self._schedule.start(address, index, now=now)
+        self._outputs.append(InterfacesChanged(tuple(wanted.values())))
+
+    def interface_failed(self, interface: str, detail: str) -> None:
+        """Report that an interface cannot be used."""
+        self._outputs.append(InterfaceFailed(interface, detail))
+
+    def receive_frame(self, interface: int, frame: bytes, *, foreign: bool, now: float) -> bytes | None:
+        """Decide on a frame; returns the reply to send on the same interface, if any. Report it to `reply_sent`.
+
+        `foreign`: the kernel holds it for somebody else's although the destination is ours; it does so with frames of a
+        VLAN that is not configured here, whose tag it has taken off.
+        """
+        self.observe(now)
+        self._expire_if_due(now)
+        verdict = self._verdict(interface, frame, foreign)
+        if isinstance(verdict, DropReason):
+            self._drop(verdict, now)
+            return None
+        self._table[verdict.sender_ip].requests += 1
+        self._count(verdict.sender_ip, now)
+        return verdict.encode()
+
+    def reply_sent(self, reply: bytes, *, success: bool, now: float) -> None:
+        """Take note of what became of a reply."""
+        verdict = arp.parse(reply)
+        if not isinstance(verdict, ArpFrame) or not success:
+            self._drop(DropReason.ERROR, now)
+            return
+        tally = self._table.get(verdict.sender_ip)
+        if tally is not None:
+            tally.responses += 1
+            self._count(verdict.sender_ip, now)
+
+    def read_failed(self, now: float) -> None:
+        """Take note that a frame could not be read."""
+        self._drop(DropReason.ERROR, now)
+
+    def take_frames(self, now: float) -> list[tuple[Due, bytes]]:
+        """Return the gratuitous frames to send now. Report each to `frame_sent`."""
+        self._expire_if_due(now)
+        return [
+            (due, arp.gratuitous(due.operation, mac=view.mac, address=due.address))
+            for due in self._schedule.take(now)
+            if (view := self._interfaces.get(due.interface)) is not None
+        ]
+
+    def frame_sent(self, due: Due, *, success: bool, now: float) -> None:
+        """Take note of what became of a gratuitous frame; the first one that was sent makes the address announced."""
+        tally = self._table.get(due.address)
+        view = self._interfaces.get(due.interface)
+        if tally is None or view is None:
+            return
+        if not success:
+            self._drop(DropReason.ERROR, now)
+            return
+        tally.gratuitous += 1
+        self._count(due.address, now)
+        key = (due.address, due.interface)
+        if key not in self._announced:
+            self._announced.add(key)
+            self._outputs.append(Announced(IPv4Address(due.address), view.name, now))
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timer` or `take_frames` has something to do, None for never."""
+        report_at = None if self._outputs else self._report_at
+        deadlines = (self._lease_ends, report_at, self._schedule.next_deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Let an overdue lease run out and report counters. After a stall: only once the commands were handed in."""
+        self._expire_if_due(now)
+        # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
+        if self._report_at is not None and now >= self._report_at and not self._outputs:
+            self._report_at = None
+            self._reported = now
+            counted = list(islice(self._moved, MAX_REPORTED))
+            self._moved.difference_update(counted)
+            if self._moved:
+                self._plan_report(now)
+            self._outputs.append(
+                Counters({IPv4Address(a): self._counters(a) for a in counted}, dict(self._drops))
+            )
+
+    def take_outputs(self) -> list[ResponderEvent]:
+        """Return what happened since the last call, oldest first."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def _verdict(self, interface: int, frame: bytes, foreign: bool) -> ArpFrame | DropReason:
+        view = self._interfaces.get(interface)
+        if view is None:
+            return DropReason.CLOSED
+        if self.stalled:
+            return DropReason.STALLED
+        verdict = arp.answer(frame, mac=view.mac, announced=self._table)
+        return DropReason.VLAN_TAGGED if foreign and isinstance(verdict, ArpFrame) else verdict
+
+    def _renew(self, command: Command, now: float) -> bool:
+        """Extend the lease to what the command's own time allows; False where it had run out by then."""
+        if self._lease_ends is None:
+            # An empty table needs no lease and a renewal fills none.
+            if not isinstance(command, Add):
+                return False
+            self._lease_ends = command.at + self._lease_s
+            return True
+        if command.at > self._lease_ends:
+            self._expire(now)
+            return False
+        self._lease_ends = max(self._lease_ends, command.at + self._lease_s)
+        return True
+
+    def _expire_if_due(self, now: float) -> None:
+        if self._lease_ends is not None and now > self._lease_ends:
+            self._expire(now)
+
+    def _expire(self, now: float) -> None:
+        self._epoch += 1
+        self._lease_ends = None
+        self._table.clear()
+        self._schedule.clear()
+        self._announced.clear()
+        self._outputs.append(LeaseExpired(now, self._epoch))
+
+    def _add(self, address: bytes, now: float) -> None:
+        if address in self._table:
+            return
+        if address not in self._tallies and len(self._tallies) >= MAX_COUNTED:
+            self._tallies = dict(self._table)
+        self._table[address] = self._tallies.setdefault(address, _Tally())
+        for index in self._interfaces:
+            self._schedule.start(address, index, now=now)
+
+    def _remove(self, address: bytes) -> None:
+        if self._table.pop(address, None) is None:
+            return
+        self._schedule.stop_address(address)
+        self._announced.difference_update([(address, index) for index in self._interfaces])
+        self._outputs.append(Withdrawn(IPv4Address(address)))
+
+    def _drop(self, reason: DropReason, now: float) -> None:
+        self._drops[reason] += 1
+        self._plan_report(now)
+
+    def _count(self, address: bytes, now: float) -> None:
+        self._moved.add(address)
+        self._plan_report(now)
+
+    def _plan_report(self, now: float) -> None:
+        if self._report_at is None:
+            self._report_at = max(now, self._reported + REPORT_S)
+
+    def _counters(self, address: bytes) -> AddressCounters:
+        tally = self._tallies.get(address) or _Tally()
+        return AddressCounters(tally.requests, tally.responses, tally.gratuitous)
