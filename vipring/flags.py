@@ -12,7 +12,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from speaker.options import DEFAULT_HTTP_PORT, DEFAULT_RING_PORT, RingOptions, SpeakerOptions
 from vipring import __version__
@@ -21,7 +20,7 @@ SECRET_FILE = "secretkey"  # noqa: S105  (a file name: the key of the Secret tha
 MAX_SECRET_BYTES = 64 * 1024
 ORDERS = ("current", "v0.9")
 
-CREATE_SECRET = (
+HOW_TO_CREATE = (
     "kubectl create secret generic -n metallb-system memberlist "
     '--from-literal=secretkey="$(openssl rand -base64 128)"'
 )
@@ -48,13 +47,6 @@ class ControllerFlags:
     http_port: int
     namespace: str | None
     kubeconfig: str | None
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse that reports a wrong flag as FlagError, so that one place prints and exits."""
-
-    def error(self, message: str) -> NoReturn:
-        raise FlagError(f"{message} (see {self.prog} --help)")
 
 
 class _Source:
@@ -90,26 +82,40 @@ class _Source:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="NAME", help="name of the ConfigMap (default: config)")
-    parser.add_argument("--port", metavar="PORT", help=f"HTTP port of metrics, health and status ({DEFAULT_HTTP_PORT})")
+    parser.add_argument(
+        "--port", metavar="PORT", help=f"HTTP port of metrics, health and status ({DEFAULT_HTTP_PORT})"
+    )
     parser.add_argument("--host", metavar="ADDRESS", help="HTTP bind address (METALLB_HOST; default: all)")
-    parser.add_argument("--namespace", metavar="NS", help="namespace of the ConfigMap (default: the pod's own)")
+    parser.add_argument(
+        "--namespace", metavar="NS", help="namespace of the ConfigMap (default: the pod's own)"
+    )
     parser.add_argument("--kubeconfig", metavar="FILE", help="run outside the cluster with this kubeconfig")
 
 
 def speaker_parser() -> argparse.ArgumentParser:
     """The parser of `vipring speaker`; --help prints it."""
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
+        exit_on_error=False,
+        allow_abbrev=False,
         prog="vipring speaker",
         description="The DaemonSet process: member of the ring, announces the addresses this node owns.",
         epilog="example: vipring speaker --port=7472 --config=config   (with METALLB_NODE_NAME and the METALLB_ML_* "
         "variables of manifests/vipring.yaml)",
     )
     _common(parser)
-    parser.add_argument("--node-name", metavar="NAME", help="Kubernetes node name (METALLB_NODE_NAME); mandatory")
+    parser.add_argument(
+        "--node-name", metavar="NAME", help="Kubernetes node name (METALLB_NODE_NAME); mandatory"
+    )
     parser.add_argument("--ml-bindaddr", metavar="ADDRESS", help="ring address (METALLB_ML_BIND_ADDR)")
-    parser.add_argument("--ml-bindport", metavar="PORT", help=f"ring port (METALLB_ML_BIND_PORT; {DEFAULT_RING_PORT})")
-    parser.add_argument("--ml-labels", metavar="SELECTOR", help="labels of the speaker pods (METALLB_ML_LABELS)")
-    parser.add_argument("--ml-namespace", metavar="NS", help="namespace of the speaker pods (METALLB_ML_NAMESPACE)")
+    parser.add_argument(
+        "--ml-bindport", metavar="PORT", help=f"ring port (METALLB_ML_BIND_PORT; {DEFAULT_RING_PORT})"
+    )
+    parser.add_argument(
+        "--ml-labels", metavar="SELECTOR", help="labels of the speaker pods (METALLB_ML_LABELS)"
+    )
+    parser.add_argument(
+        "--ml-namespace", metavar="NS", help="namespace of the speaker pods (METALLB_ML_NAMESPACE)"
+    )
     parser.add_argument("--ml-secret-key", metavar="TEXT", help="ring secret (METALLB_ML_SECRET_KEY)")
     parser.add_argument(
         "--ml-secret-key-path",
@@ -117,14 +123,18 @@ def speaker_parser() -> argparse.ArgumentParser:
         help=f"file with the ring secret, or directory holding {SECRET_FILE} (METALLB_ML_SECRET_KEY_PATH)",
     )
     parser.add_argument("--ring-key-size", metavar="BYTES", help="32, or 16 beside MetalLB older than 0.14")
-    parser.add_argument("--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.10 on) or v0.9")
+    parser.add_argument(
+        "--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.10 on) or v0.9"
+    )
     parser.add_argument("--insecure-ring", action="store_true", help="run the ring without encryption")
     return parser
 
 
 def controller_parser() -> argparse.ArgumentParser:
     """The parser of `vipring controller`; --help prints it."""
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
+        exit_on_error=False,
+        allow_abbrev=False,
         prog="vipring controller",
         description="The Deployment process: gives every LoadBalancer Service its address.",
         epilog="example: vipring controller --port=7472 --config=config",
@@ -133,14 +143,25 @@ def controller_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    try:
+        flags, unknown = parser.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise FlagError(f"{error} (see {parser.prog} --help)") from None
+    if unknown:
+        raise FlagError(f"{unknown[0]}: unknown flag (see {parser.prog} --help)")
+    return flags
+
+
 def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions:
     """Options of a speaker. Raises FlagError; SystemExit 0 after --help."""
-    parser = speaker_parser()
-    flags = parser.parse_args(list(argv))
+    flags = _parse(speaker_parser(), argv)
     source = _Source(flags, env)
     node_name, _ = source.text("node-name", "METALLB_NODE_NAME")
     if not node_name:
-        raise FlagError("no node name: give --node-name or METALLB_NODE_NAME (in a pod: spec.nodeName)", status=1)
+        raise FlagError(
+            "no node name: give --node-name or METALLB_NODE_NAME (in a pod: spec.nodeName)", status=1
+        )
     return SpeakerOptions(
         node_name=node_name,
         config_name=source.text("config", default="config")[0],
@@ -156,7 +177,7 @@ def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions
 
 def parse_controller(argv: Sequence[str], env: Mapping[str, str]) -> ControllerFlags:
     """Options of a controller. Raises FlagError; SystemExit 0 after --help."""
-    source = _Source(controller_parser().parse_args(list(argv)), env)
+    source = _Source(_parse(controller_parser(), argv), env)
     return ControllerFlags(
         config_name=source.text("config", default="config")[0],
         http_host=_host(source),
@@ -205,7 +226,7 @@ def _secret(source: _Source) -> bytes:
     if path:
         return _sized(_read_secret(Path(path), path_name), f"{path_name} {path}")
     raise FlagError(
-        f"no ring secret: create it with {CREATE_SECRET}   and give METALLB_ML_SECRET_KEY_PATH or "
+        f"no ring secret: create it with {HOW_TO_CREATE}   and give METALLB_ML_SECRET_KEY_PATH or "
         "METALLB_ML_SECRET_KEY; --insecure-ring runs without encryption",
         status=1,
     )
@@ -218,13 +239,14 @@ def _read_secret(path: Path, name: str) -> bytes:
             return opened.read(MAX_SECRET_BYTES + 1)
     except OSError as error:
         raise FlagError(
-            f"{name}: ring secret {file} cannot be read ({error.strerror}); create it with {CREATE_SECRET}", status=1
+            f"{name}: ring secret {file} cannot be read ({error.strerror}); create it with {HOW_TO_CREATE}",
+            status=1,
         ) from None
 
 
 def _sized(secret: bytes, name: str) -> bytes:
     if not secret:
-        raise FlagError(f"{name}: the ring secret is empty; create it with {CREATE_SECRET}", status=1)
+        raise FlagError(f"{name}: the ring secret is empty; create it with {HOW_TO_CREATE}", status=1)
     if len(secret) > MAX_SECRET_BYTES:
         raise FlagError(f"{name}: the ring secret is larger than {MAX_SECRET_BYTES} bytes", status=1)
     return secret

@@ -17,6 +17,7 @@ import msgspec
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
 import structlog  # noqa: E402
+from typing_extensions import override  # noqa: E402
 
 EventDict = MutableMapping[str, Any]
 
@@ -67,6 +68,7 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 class _Library(logging.Handler):
     """Lines of libraries (uvicorn, asyncio) in the same form."""
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger().bind(component=record.name)
         if record.exc_info and record.exc_info[1]:
@@ -85,7 +87,10 @@ def configure(out: BinaryIO | None = None, **fields: object) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.CallsiteParameterAdder(
-                {structlog.processors.CallsiteParameter.FILENAME, structlog.processors.CallsiteParameter.LINENO},
+                {
+                    structlog.processors.CallsiteParameter.FILENAME,
+                    structlog.processors.CallsiteParameter.LINENO,
+                },
                 additional_ignores=["vipring.logs", "logging"],
             ),
             structlog.processors.format_exc_info,

@@ -76,9 +76,10 @@ class _Reader:
         if brace < 0:
             return
         prefix = text[:brace].strip().strip("[]")
+        if len(text) > MAX_LINE_BYTES:
+            self.skipped += 1
+            return
         try:
-            if len(text) > MAX_LINE_BYTES:
-                raise msgspec.DecodeError("line too long")
             line = msgspec.json.decode(text[brace:], type=_Line)
         except (msgspec.DecodeError, UnicodeError):
             self.skipped += 1

@@ -1,0 +1,533 @@
+"""The speaker process: one decision loop that owns the election and the table, and the tasks that feed it.
+
+    API server  -> Reflectors -+
+    ring        -> RingKeeper -+-> inbox -> decision loop -> Decider -> responder, logs, events, metrics, status
+    responder   -> its events -+
+
+Everything runs in one thread; other tasks only put into the inbox. The loop renews the responder's lease, so a loop
+that hangs makes this node fall silent within the lease.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+from ipaddress import IPv4Address
+from typing import Any, Final, TypeVar, assert_never
+
+import anyio
+import anyio.lowlevel
+import msgspec
+import structlog
+
+from announcer.layer2.handle import Responder
+from announcer.layer2.messages import (
+    Announced as AddressAnnounced,
+)
+from announcer.layer2.messages import (
+    Counters,
+    Exited,
+    InterfaceFailed,
+    InterfacesChanged,
+    LeaseExpired,
+    ResponderEvent,
+    Stalled,
+    Withdrawn,
+)
+from cluster.client import ApiClient
+from cluster.config.configmap import parse_config
+from cluster.errors import ConfigError
+from cluster.events import EventRecorder
+from cluster.objects import ConfigMap, EndpointSlice, Node, Pod, Service
+from cluster.reflector import Reflector
+from cluster.watch import Change, Deleted, Recovered, Synced, Trouble, Upserted
+from cluster.wire import KubeObject
+from election.order import Order
+from gossip.errors import RejectReason
+from gossip.outputs import EventsLost, MembershipEvent, PeerRejected, Refuted
+from speaker.announced import Announced, Notice, ServiceAnnounced, ServiceWithdrawn
+from speaker.decide import Decider, Decisions
+from speaker.lines import Line, MemberEvent, event_name, member_line, rejected_line
+from speaker.options import SpeakerOptions
+from speaker.ring import RingKeeper
+from speaker.roster import PeerComplaints, Peers, candidates, may_own
+from speaker.state import ResponderFacts, SpeakerState
+from speaker.status import SpeakerStatus, VipStatus, service_diagnosis, vip_status
+
+T = TypeVar("T", bound=KubeObject)
+
+log = structlog.get_logger()
+
+RENEW_S: Final = 0.25
+"""Between two renewals of the responder's lease."""
+LEAVE_S: Final = 1.0
+"""How long the goodbye to the ring may take (MetalLB's own time)."""
+HANDOVER_S: Final = 0.5
+"""How long to go on answering after the goodbye: the heirs' first gratuitous frames come in that time."""
+INPUTS_A_TURN: Final = 500
+"""Inputs taken between two looks at the lease."""
+VIPS_A_TURN: Final = 20
+"""Rankings worked out for /status between two turns of the other tasks."""
+
+
+class ResponderLostError(Exception):
+    """The responder process ended: the speaker ends too and is started again as a whole."""
+
+
+class Speaker:
+    """A speaker from start to SIGTERM. `run` it once; `stop` makes `run` leave the ring and return."""
+
+    def __init__(
+        self, options: SpeakerOptions, responder: Responder, *, rng: random.Random | None = None
+    ) -> None:
+        self._options = options
+        self._responder = responder
+        self._rng = rng or random.Random()  # noqa: S311  (jitter and choice of peers)
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._wake = anyio.Event()
+        self._stop = anyio.Event()
+        self._looked = anyio.Event()
+        self._leaving = False
+        self._roster: set[str] = set()
+        self._ring: RingKeeper | None = None
+        self._events: EventRecorder | None = None
+        started = time.monotonic()
+        self._epoch = time.time() - started
+        ring = options.ring
+        self.state = SpeakerState(
+            node=options.node_name,
+            version=options.version,
+            started=started,
+            wall=self._wall,
+            decider=Decider(node=options.node_name, order=Order(options.order)),
+            announced=Announced(),
+            peers=Peers(own_address=ring.bind_address if ring is not None else ""),
+            complaints=PeerComplaints(),
+            responder=ResponderFacts(pid=responder.pid),
+            ring_enabled=ring is not None,
+            ring_encrypted=ring is not None and ring.secret is not None,
+            last_turn=started,
+        )
+        self.state.decider.set_members((), "")
+
+    # For vipring/serve.py
+
+    def ready(self) -> str | None:
+        """None when this speaker can own addresses, else what is missing."""
+        return "leaving" if self._leaving else self.state.why_not_ready()
+
+    def healthy(self) -> str | None:
+        """None while the decision loop turns."""
+        return self.state.why_not_healthy(time.monotonic())
+
+    async def status(self, params: Mapping[str, str]) -> bytes:
+        """The body of /status. `service` adds its diagnosis and leaves only its addresses in `vips`."""
+        state, decider = self.state, self.state.decider
+        key = params.get("service")
+        vips: list[VipStatus] = []
+        for number, address in enumerate(decider.addresses(), start=1):
+            users = decider.users(address)
+            if users and (key is None or key in users):
+                vips.append(vip_status(address, decider, state.announced, self._wall))
+            if number % VIPS_A_TURN == 0:
+                await anyio.lowlevel.checkpoint()
+        document = SpeakerStatus(
+            node=state.node,
+            version=state.version,
+            since=self._wall(state.started),
+            ready=self.ready() is None,
+            ring=state.ring_status(),
+            vips=tuple(vips),
+            config=state.config_status(),
+            api=state.api_status(),
+            responder=state.responder_status(),
+            service=service_diagnosis(decider.diagnose(key)) if key is not None else None,
+        )
+        return msgspec.json.encode(document)
+
+    # Life
+
+    def stop(self) -> None:
+        """Leave the ring, go on answering meanwhile, then end `run`."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Run until `stop`. Raises ResponderLostError, and ClusterError for credentials that cannot be used."""
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self._client())
+            async with anyio.create_task_group() as tasks:
+                self._events = EventRecorder(
+                    client, component="metallb-speaker", host=self._options.node_name
+                )
+                tasks.start_soon(self._events.run)
+                for reflect in self._reflections(client):
+                    tasks.start_soon(reflect)
+                tasks.start_soon(self._hear_responder)
+                tasks.start_soon(self._decide)
+                if self._options.ring is not None:
+                    self._ring = self._keeper()
+                    self.state.members = self._ring.members
+                    tasks.start_soon(self._ring.run, self._looked)
+                else:
+                    log.warning(
+                        "ringOff", reason="bind address, labels and namespace of the ring are not all given"
+                    )
+                    tasks.start_soon(self._without_ring)
+                await self._stop.wait()
+                await self._leave()
+                tasks.cancel_scope.cancel()
+        self._responder.close()
+
+    async def _leave(self) -> None:
+        """Others take over at our goodbye; until they have, this node goes on answering."""
+        self._leaving = True
+        log.info("leaving")
+        others = len(self._roster) > 1
+        if self._ring is not None:
+            with anyio.move_on_after(LEAVE_S + 1.0):
+                await self._ring.leave(LEAVE_S)
+        if others and self.state.decider.table:
+            await anyio.sleep(HANDOVER_S)
+        log.info("left")
+
+    def _client(self) -> ApiClient:
+        if self._options.kubeconfig is not None:
+            return ApiClient.from_kubeconfig(self._options.kubeconfig)
+        return ApiClient.from_env()
+
+    def _keeper(self) -> RingKeeper:
+        assert self._options.ring is not None
+        return RingKeeper(
+            node=self._options.node_name,
+            version=self._options.version,
+            options=self._options.ring,
+            peers=self.state.peers,
+            rng=self._rng,
+            on_event=lambda event: self._put(partial(self._ring_event, event)),
+            on_joined=lambda: self._put(self._joined),
+        )
+
+    async def _without_ring(self) -> None:
+        await self._looked.wait()
+        self._put(self._joined)
+
+    # What Kubernetes says
+
+    def _reflections(self, client: ApiClient) -> list[Callable[[], Any]]:
+        options = self._options
+        namespace = options.namespace or client.namespace
+        reflect = partial(self._reflection, client)
+        made = [
+            reflect("services", "/api/v1/services", Service, self._service),
+            reflect("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices", EndpointSlice, self._slice),
+            reflect("nodes", "/api/v1/nodes", Node, self._node),
+            reflect(
+                "configmaps",
+                f"/api/v1/namespaces/{namespace}/configmaps",
+                ConfigMap,
+                self._config_map,
+                field_selector=f"metadata.name={options.config_name}",
+            ),
+        ]
+        if options.ring is not None:
+            path = f"/api/v1/namespaces/{options.ring.namespace}/pods"
+            made.append(reflect("pods", path, Pod, self._pod, label_selector=options.ring.labels))
+        return made
+
+    def _reflection(
+        self,
+        client: ApiClient,
+        kind: str,
+        path: str,
+        item: type[T],
+        handle: Callable[[Upserted[T] | Deleted[T]], None],
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Callable[[], Any]:
+        reflector = Reflector(
+            client,
+            path,
+            item,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            rng=self._rng,
+            on_trouble=lambda trouble: self._trouble(kind, trouble),
+        )
+        self.state.awaited |= {kind}
+
+        def changed(change: Change[T]) -> None:
+            if isinstance(change, Synced):
+                self._put(partial(self._synced, kind))
+            else:
+                self._put(partial(self._processed, partial(handle, change)))
+
+        return partial(reflector.run, changed)
+
+    def _processed(self, handle: Callable[[], None]) -> None:
+        self.state.updates += 1
+        handle()
+
+    def _trouble(self, kind: str, trouble: object) -> None:
+        match trouble:
+            case Trouble():
+                if kind not in self.state.api_errors:
+                    log.warning("apiTrouble", kind=kind, error=str(trouble.error))
+                self.state.api_errors[kind] = str(trouble.error)
+            case Recovered():
+                if self.state.api_errors.pop(kind, None) is not None:
+                    log.info("apiRecovered", kind=kind)
+            case _:
+                self.state.update_errors += 1
+                log.warning("objectSkipped", kind=kind, error=str(trouble))
+
+    def _synced(self, kind: str) -> None:
+        self.state.synced.add(kind)
+        if self.state.looked() and not self._looked.is_set():
+            log.info("stateSynced", services=len(self.state.decider.services))
+            if self.state.decider.config is None and not self.state.config_stale:
+                log.warning("noConfig", configmap=self._options.config_name)
+            self._looked.set()
+
+    def _service(self, change: Upserted[Service] | Deleted[Service]) -> None:
+        if isinstance(change, Deleted):
+            self.state.decider.remove_service(change.obj.metadata.key)
+        else:
+            self.state.decider.set_service(change.obj)
+
+    def _slice(self, change: Upserted[EndpointSlice] | Deleted[EndpointSlice]) -> None:
+        if isinstance(change, Deleted):
+            self.state.decider.remove_slice(change.obj)
+        else:
+            self.state.decider.set_slice(change.obj, change.old)
+
+    def _node(self, change: Upserted[Node] | Deleted[Node]) -> None:
+        if isinstance(change, Deleted):
+            self.state.decider.remove_node(change.obj.metadata.name)
+        else:
+            self.state.decider.set_node(change.obj)
+
+    def _pod(self, change: Upserted[Pod] | Deleted[Pod]) -> None:
+        if isinstance(change, Deleted):
+            self.state.peers.remove_pod(change.obj.metadata.name)
+        else:
+            self.state.peers.set_pod(change.obj)
+
+    def _config_map(self, change: Upserted[ConfigMap] | Deleted[ConfigMap]) -> None:
+        if isinstance(change, Deleted):
+            self._config_refused("the ConfigMap was deleted")
+            return
+        try:
+            config = parse_config((change.obj.data or {}).get("config", ""))
+        except ConfigError as error:
+            self._config_refused(str(error))
+            return
+        homeless = self.state.decider.unpooled(config, self.state.announced.addresses())
+        if homeless is not None:
+            self._config_refused(f"announced address {homeless} would be in no pool")
+            return
+        self.state.decider.set_config(config)
+        self.state.config_stale, self.state.config_error = False, None
+        log.info(
+            "configLoaded", configmap=self._options.config_name, pools=[pool.name for pool in config.pools]
+        )
+
+    def _config_refused(self, error: str) -> None:
+        self.state.config_stale, self.state.config_error = True, error
+        self.state.update_errors += 1
+        log.error("configStale", configmap=self._options.config_name, error=error)
+
+    # What the ring says
+
+    def _joined(self) -> None:
+        """From here on the view of the ring counts; comes again when this speaker becomes eligible."""
+        if self._ring is None:
+            self.state.decider.set_members(None, "ringOff")
+            self.state.joined = True
+            return
+        if self._ring.ring is not None:
+            self.state.ring_counters = self._ring.ring.counters
+        self._roster = self._present()
+        if not self.state.joined:
+            log.info("ringJoined", members=sorted(self._ring.members()), eligible=self._ring.eligible)
+        self.state.joined = True
+        self.state.decider.set_members(self._roster, "joined")
+
+    def _present(self) -> set[str]:
+        assert self._ring is not None
+        others = candidates(self._ring.members()) - {self.state.node}
+        return set(others | {self.state.node} if self._ring.eligible else others)
+
+    def _ring_event(self, event: MembershipEvent) -> None:
+        match event:
+            case Refuted():
+                self.state.refutations += 1
+                log.warning("refuted", incarnation=event.incarnation, by=event.accuser)
+            case PeerRejected():
+                self._rejected(event)
+            case EventsLost():
+                log.warning("eventsLost", count=event.count)
+                self._roster = self._present()
+                self._members_moved("eventsLost")
+            case _:
+                self._member_event(event)
+
+    def _member_event(self, event: MemberEvent) -> None:
+        name = event_name(event)
+        self.state.membership_events[name] += 1
+        _write(member_line(event))
+        if may_own(event.view):
+            self._roster.add(event.view.name)
+        else:
+            self._roster.discard(event.view.name)
+        self._members_moved(name)
+
+    def _members_moved(self, cause: str) -> None:
+        if self.state.joined and not self._leaving:
+            self.state.decider.set_members(self._roster, cause)
+
+    def _rejected(self, event: PeerRejected) -> None:
+        assert self._options.ring is not None
+        peers, complaints = self.state.peers, self.state.complaints
+        peer, times = event.source.host, event.suppressed + 1
+        if event.reason is RejectReason.UNDECRYPTABLE:
+            complaints.count(peer, times)
+        left_out = complaints.tell(peer, str(event.reason), times, time.monotonic())
+        if left_out is not None:
+            node = peers.node_at(peer)
+            _write(rejected_line(event, node, key_size=self._options.ring.key_size, left_out=left_out))
+
+    # What the responder says
+
+    async def _hear_responder(self) -> None:
+        while self._responder.fileno() != -1:
+            await anyio.wait_readable(self._responder)
+            for event in self._responder.events():
+                self._put(partial(self._responder_event, event))
+
+    def _responder_event(self, event: ResponderEvent) -> None:
+        facts, announced = self.state.responder, self.state.announced
+        match event:
+            case AddressAnnounced():
+                log.info("announced", ip=event.address, interface=event.interface)
+                self._tell(announced.reported(event.address, event.interface))
+            case Withdrawn():
+                self._tell(announced.silenced(event.address))
+            case LeaseExpired():
+                facts.lease, facts.leases_expired = "expired", facts.leases_expired + 1
+                log.error("leaseExpired", msg="no renewal came in time; this node fell silent")
+                self._tell(announced.lease_expired())
+                self._announce()
+            case Stalled():
+                facts.stalls += 1
+                log.warning("responderStalled", seconds=round(event.seconds, 3))
+            case InterfacesChanged():
+                facts.interfaces = tuple(interface.name for interface in event.interfaces)
+                log.info("interfacesChanged", interfaces=facts.interfaces)
+            case InterfaceFailed():
+                log.warning("interfaceFailed", interface=event.interface, error=event.detail)
+            case Counters():
+                facts.counters.update(event.addresses)
+                facts.drops.update(event.drops)
+            case Exited():
+                facts.exited = event.detail
+                raise ResponderLostError(event.detail)
+            case _:
+                assert_never(event)
+
+    # The loop
+
+    def _put(self, call: Callable[[], None]) -> None:
+        self._inbox.append(call)
+        self._wake.set()
+
+    async def _decide(self) -> None:
+        renewal = 0.0
+        while True:
+            if not self._inbox and not self.state.decider.pending:
+                with anyio.move_on_after(renewal - time.monotonic()):
+                    await self._wake.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
+            self._wake = anyio.Event()
+            now = time.monotonic()
+            self.state.last_turn = now
+            if now >= renewal:
+                self._responder.renew()
+                renewal = now + RENEW_S
+            for _ in range(min(len(self._inbox), INPUTS_A_TURN)):
+                self._inbox.popleft()()
+            if not self._leaving:
+                self._perform(self.state.decider.take(now))
+
+    def _perform(self, decisions: Decisions) -> None:
+        """Announce first: everything else can wait."""
+        if decisions.table is not None:
+            self._announce()
+        for change in decisions.owner_changes:
+            self.state.owner_changes += 1
+            log.info(
+                "ownerChanged",
+                ip=change.ip,
+                service=",".join(change.services),
+                owner=change.owner,
+                previous=change.previous,
+                reason=change.reason,
+            )
+        self._tell(self.state.announced.decided(decisions))
+
+    def _announce(self) -> None:
+        table = self.state.decider.table
+        self._responder.announce([address for address in table if isinstance(address, IPv4Address)])
+        self.state.responder.lease = "valid"
+
+    def _tell(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            offer = notice.offer
+            match notice:
+                case ServiceAnnounced():
+                    log.info(
+                        "serviceAnnounced",
+                        service=offer.service,
+                        ip=offer.ip,
+                        pool=offer.pool,
+                        protocol=offer.protocol,
+                    )
+                    self._record(offer.service)
+                case ServiceWithdrawn():
+                    log.info(
+                        "serviceWithdrawn",
+                        service=offer.service,
+                        ip=offer.ip,
+                        pool=offer.pool,
+                        protocol=offer.protocol,
+                        reason=notice.reason,
+                    )
+
+    def _record(self, service: str) -> None:
+        known = self.state.decider.services.get(service)
+        if known is not None and self._events is not None:
+            self._events.event(
+                known, "Normal", "nodeAssigned", f'announcing from node "{self._options.node_name}"'
+            )
+
+    def _wall(self, moment: float) -> str:
+        return (
+            datetime.fromtimestamp(self._epoch + moment, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
+
+
+def _write(line: Line) -> None:
+    log.log(30 if line.level == "warning" else 20, line.event, **line.fields)
+
+
+async def run(options: SpeakerOptions, responder: Responder) -> None:
+    """Run a speaker without its HTTP pages until cancelled; for tests and embedding."""
+    await Speaker(options, responder).run()

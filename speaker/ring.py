@@ -1,0 +1,154 @@
+"""Keeps this speaker in the ring: joins when it has looked at the API, and again whenever a known speaker is missing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from gossip.config import SwimConfig
+from gossip.keyring import Keyring, derive_key
+from gossip.member import MemberView
+from gossip.meta import Meta
+from gossip.outputs import MembershipEvent
+from gossip.shell import JoinResult, Ring
+from speaker.options import RingOptions
+from speaker.roster import Peers
+
+log = structlog.get_logger()
+
+LOOK_PATIENCE_S: Final = 30.0
+"""How long to wait for the API server before joining the ring as a member that may not own addresses."""
+FIRST_JOIN_S: Final = 5.0
+"""How long the first contact may take before this speaker acts on what it knows."""
+FIRST_PEERS: Final = 5
+"""Peers asked at first: one answer brings the whole list of members."""
+REJOIN_S: Final = (4.0, 6.0)
+"""Between two looks for speakers that are missing in the ring: heals a partition within 10 s."""
+REJOIN_PEERS: Final = 3
+"""Missing speakers asked at once, so that many dead nodes cost a bounded number of dials."""
+
+
+def meta(version: str, *, eligible: bool, draining: bool = False) -> bytes:
+    """What this speaker says of itself in the ring."""
+    return Meta(software="vipring", version=version, eligible=eligible, draining=draining).encode()
+
+
+class RingKeeper:
+    """The ring of one speaker. `on_event` hears every membership event, `on_joined` the moment from which its view of
+    the ring may be acted upon."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        version: str,
+        options: RingOptions,
+        peers: Peers,
+        rng: random.Random,
+        on_event: Callable[[MembershipEvent], None],
+        on_joined: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._version = version
+        self._options = options
+        self._rng = rng
+        self._peers = peers
+        self._on_event = on_event
+        self._on_joined = on_joined
+        self._joining: set[str] = set()
+        self._keyring = _keyring(options)
+        self.eligible = False
+        self.ring: Ring | None = None
+
+    def members(self) -> Mapping[str, MemberView]:
+        """Every known member, this speaker included."""
+        return self.ring.members() if self.ring is not None else {}
+
+    async def run(self, looked: anyio.Event) -> None:
+        """Be in the ring until cancelled. `looked` is set after the first full look at the API."""
+        with anyio.move_on_after(LOOK_PATIENCE_S):
+            await looked.wait()
+        self.eligible = looked.is_set()
+        async with self._made() as ring, anyio.create_task_group() as tasks:
+            self.ring = ring
+            tasks.start_soon(self._listen, ring)
+            if not self.eligible:
+                log.warning("joiningNotEligible", reason="no full look at the API server yet")
+                tasks.start_soon(self._become_eligible, ring, looked)
+            await self._first_join(ring, tasks)
+            self._on_joined()
+            while True:
+                await anyio.sleep(self._rng.uniform(*REJOIN_S))
+                self._rejoin(ring, tasks)
+
+    async def leave(self, timeout_s: float) -> None:
+        """Say goodbye, at most `timeout_s`."""
+        if self.ring is not None:
+            await self.ring.leave(timeout_s)
+
+    def _made(self) -> Ring:
+        return Ring(
+            name=self._node,
+            bind=(self._options.bind_address, self._options.port),
+            advertise=None,
+            keyring=self._keyring,
+            config=SwimConfig.lan(),
+            meta=meta(self._version, eligible=self.eligible),
+            rng=self._rng,
+        )
+
+    async def _become_eligible(self, ring: Ring, looked: anyio.Event) -> None:
+        await looked.wait()
+        self.eligible = True
+        ring.set_meta(meta(self._version, eligible=True))
+        self._on_joined()
+
+    async def _listen(self, ring: Ring) -> None:
+        async for event in ring.events:
+            self._on_event(event)
+
+    async def _first_join(self, ring: Ring, tasks: TaskGroup) -> None:
+        """Wait for the first answer of a peer, for the failure of all that were asked, or for the time to pass."""
+        missing = self._missing(ring)
+        if not missing:
+            return
+        chosen = self._rng.sample(missing, min(FIRST_PEERS, len(missing)))
+        answered = anyio.Event()
+        pending = set(chosen)
+
+        async def ask(address: str) -> None:
+            result = await self._join(ring, address)
+            pending.discard(address)
+            if result.contacted or not pending:
+                answered.set()
+
+        for address in chosen:
+            tasks.start_soon(ask, address)
+        with anyio.move_on_after(FIRST_JOIN_S):
+            await answered.wait()
+
+    def _rejoin(self, ring: Ring, tasks: TaskGroup) -> None:
+        missing = [address for address in self._missing(ring) if address not in self._joining]
+        for address in self._rng.sample(missing, min(REJOIN_PEERS, len(missing))):
+            tasks.start_soon(self._join, ring, address)
+
+    def _missing(self, ring: Ring) -> Sequence[str]:
+        return self._peers.to_join(ring.members().values())
+
+    async def _join(self, ring: Ring, address: str) -> JoinResult:
+        self._joining.add(address)
+        try:
+            return await ring.join([(address, self._options.port)])
+        finally:
+            self._joining.discard(address)
+
+
+def _keyring(options: RingOptions) -> Keyring | None:
+    if options.secret is None:
+        return None
+    return Keyring([derive_key(options.secret, 32 if options.key_size == 32 else 16)])

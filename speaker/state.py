@@ -1,0 +1,132 @@
+"""What a running speaker knows, in one place: written by its loop, read by status, metrics and health."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from announcer.layer2.arp import DropReason
+from announcer.layer2.messages import AddressCounters
+from gossip.counters import Counters as RingCounters
+from gossip.member import MemberView
+from gossip.meta import Meta
+from speaker.announced import Announced
+from speaker.decide import Decider
+from speaker.roster import PeerComplaints, Peers
+from speaker.status import ApiStatus, ConfigStatus, MemberStatus, ResponderStatus, RingStatus, sorted_members
+
+LOOP_DEAD_AFTER_S = 5.0
+"""A decision loop that has not turned for this long is not healthy."""
+
+
+@dataclass(slots=True)
+class ResponderFacts:
+    """What the responder process reported. `exited` says how it ended."""
+
+    pid: int
+    interfaces: tuple[str, ...] = ()
+    lease: str = "none"
+    exited: str | None = None
+    counters: dict[IPv4Address, AddressCounters] = field(default_factory=dict)
+    drops: dict[DropReason, int] = field(default_factory=dict)
+    leases_expired: int = 0
+    stalls: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class SpeakerState:
+    """The whole of it. Times are monotonic seconds; `wall` turns them into RFC 3339.
+
+    `api_errors` holds the last failure by kind of object, empty while every watch runs. `synced` names the
+    kinds whose first full list was handed over; `awaited` those that are needed.
+    """
+
+    node: str
+    version: str
+    started: float
+    wall: Callable[[float], str]
+    decider: Decider
+    announced: Announced
+    peers: Peers
+    complaints: PeerComplaints
+    responder: ResponderFacts
+    ring_enabled: bool
+    ring_encrypted: bool
+    members: Callable[[], Mapping[str, MemberView]] | None = None
+    ring_counters: RingCounters | None = None
+    joined: bool = False
+    awaited: frozenset[str] = frozenset()
+    synced: set[str] = field(default_factory=set)
+    api_errors: dict[str, str] = field(default_factory=dict)
+    config_stale: bool = False
+    config_error: str | None = None
+    last_turn: float = 0.0
+    updates: int = 0
+    update_errors: int = 0
+    owner_changes: int = 0
+    membership_events: Counter[str] = field(default_factory=Counter)
+    refutations: int = 0
+
+    def looked(self) -> bool:
+        """Whether everything that the API server has was read once."""
+        return self.awaited <= self.synced
+
+    def why_not_ready(self) -> str | None:
+        """What is missing for service, None when nothing is."""
+        missing = self.awaited - self.synced
+        if missing:
+            return f"waiting for the first list of {', '.join(sorted(missing))}"
+        if not self.joined:
+            return "waiting for the ring"
+        if self.responder.exited is not None:
+            return f"the responder has ended: {self.responder.exited}"
+        return None
+
+    def why_not_healthy(self, now: float) -> str | None:
+        """None while the decision loop turns."""
+        silent = now - self.last_turn
+        return f"the decision loop has not turned for {silent:.1f} s" if silent > LOOP_DEAD_AFTER_S else None
+
+    def ring_status(self) -> RingStatus:
+        """The ring's part of /status."""
+        views = self.members().values() if self.members is not None else ()
+        return RingStatus(
+            encrypted=self.ring_encrypted,
+            enabled=self.ring_enabled,
+            members=sorted_members([self._member(view) for view in views]),
+        )
+
+    def config_status(self) -> ConfigStatus:
+        """The configuration's part of /status."""
+        config = self.decider.config
+        return ConfigStatus(
+            loaded=config is not None,
+            stale=self.config_stale,
+            error=self.config_error,
+            pools=tuple(pool.name for pool in config.pools) if config is not None else (),
+        )
+
+    def api_status(self) -> ApiStatus:
+        """The API server's part of /status."""
+        error = next((f"{kind}: {text}" for kind, text in sorted(self.api_errors.items())), None)
+        return ApiStatus(connected=error is None and self.looked(), error=error)
+
+    def responder_status(self) -> ResponderStatus:
+        """The responder's part of /status."""
+        facts = self.responder
+        return ResponderStatus(pid=facts.pid, interfaces=facts.interfaces, lease=facts.lease)
+
+    def _member(self, view: MemberView) -> MemberStatus:
+        meta = Meta.decode(view.meta)
+        return MemberStatus(
+            name=view.name,
+            address=view.address,
+            port=view.port,
+            state=view.state.word,
+            incarnation=view.incarnation,
+            version=meta.version if meta is not None else "",
+            since=self.wall(view.since),
+            is_self=view.name == self.node,
+        )

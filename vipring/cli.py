@@ -1,0 +1,218 @@
+"""The command line of people: typer and rich. Resident processes never import this module."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn, TextIO
+
+import msgspec
+import typer
+from rich.console import Console
+
+from speaker.status import MemberStatus, ServiceDiagnosis, VipStatus
+from vipring import __version__, render, timeline
+from vipring.source import SourceError, Where, fetch_status
+
+app = typer.Typer(
+    name="vipring",
+    help="Load balancer for bare-metal Kubernetes: a drop-in for MetalLB.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+console = Console()
+
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="Ask this speaker, e.g. http://10.0.0.11:7472.")
+]
+Kubeconfig = Annotated[
+    str | None,
+    typer.Option(
+        "--kubeconfig", metavar="FILE", help="Reach the speakers through this cluster's API server."
+    ),
+]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the speakers.")]
+NodeName = Annotated[str | None, typer.Option("--node", help="Ask the speaker of this node (default: any).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+class OrderName(StrEnum):
+    """Who owns an address: MetalLB's order since 0.10, or that of v0.9."""
+
+    CURRENT = "current"
+    V09 = "v0.9"
+
+
+class MembersDocument(msgspec.Struct):
+    """What `vipring members --json` prints."""
+
+    node: str
+    encrypted: bool
+    members: tuple[MemberStatus, ...]
+
+
+class ExplainDocument(msgspec.Struct):
+    """What `vipring explain --json` prints."""
+
+    node: str
+    service: ServiceDiagnosis | None
+    vips: list[VipStatus]
+
+
+def _print_json(document: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+
+
+def _fail(text: str, status: int = 1) -> NoReturn:
+    typer.echo(f"vipring: {text}", err=True)
+    raise typer.Exit(status)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"vipring {__version__}")
+        raise typer.Exit
+
+
+@app.command(context_settings=PASS_THROUGH)
+def speaker(context: typer.Context) -> None:
+    """Run the DaemonSet process (flags: vipring speaker --help)."""
+    from vipring.resident import speaker as run
+
+    raise typer.Exit(run(context.args))
+
+
+@app.command(context_settings=PASS_THROUGH)
+def controller(context: typer.Context) -> None:
+    """Run the Deployment process (flags: vipring controller --help)."""
+    from vipring.resident import controller as run
+
+    raise typer.Exit(run(context.args))
+
+
+@app.command(
+    epilog="Examples:  vipring members   |   vipring members --node n1 --json   |   "
+    "kubectl logs -n metallb-system ds/speaker --prefix | vipring members --from-logs -"
+)
+def members(
+    url: Url = None,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = "metallb-system",
+    node: NodeName = None,
+    from_logs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from-logs", metavar="FILE", help="Rebuild the past from JSON log lines; - is standard input."
+        ),
+    ] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="More log files.")] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", metavar="TIME", help="With --from-logs: who was alive at this moment (RFC 3339, UTC)."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the ring: who is alive, seen by one speaker now, or by all whose logs are given."""
+    if from_logs:
+        _members_from_logs([*from_logs, *(files or [])], at, as_json=as_json)
+        return
+    if at is not None or files:
+        _fail("--at and FILE need --from-logs", 2)
+    where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
+    try:
+        status = fetch_status(where)
+    except SourceError as error:
+        _fail(str(error))
+    if as_json:
+        _print_json(MembersDocument(status.node, status.ring.encrypted, status.ring.members))
+    else:
+        render.members(console, status, datetime.now(UTC))
+
+
+def _members_from_logs(names: list[str], at: str | None, *, as_json: bool) -> None:
+    with ExitStack() as stack:
+        sources: list[tuple[str, Iterator[str]]] = []
+        for name in names:
+            try:
+                opened: TextIO = (
+                    sys.stdin if name == "-" else stack.enter_context(Path(name).open(errors="replace"))
+                )
+            except OSError as error:
+                _fail(f"{name}: {error.strerror}", 2)
+            sources.append(("stdin" if name == "-" else Path(name).name, iter(opened)))
+        told = timeline.rebuild(sources)
+    if at is not None:
+        states = timeline.at(told, at)
+        if as_json:
+            _print_json(states)
+        else:
+            render.held(console, at, states)
+    elif as_json:
+        _print_json(told)
+    else:
+        render.timeline(console, told)
+
+
+@app.command(
+    epilog="Examples:  vipring explain default/nginx   |   vipring explain nginx --url http://10.0.0.11:7472 --json"
+)
+def explain(
+    service: Annotated[
+        str, typer.Argument(metavar="[NAMESPACE/]SERVICE", help="The Service; namespace default.")
+    ],
+    url: Url = None,
+    kubeconfig: Kubeconfig = None,
+    namespace: Namespace = "metallb-system",
+    node: NodeName = None,
+    as_json: Json = False,
+) -> None:
+    """Say who announces a Service's address and why, or what is missing. Exit 1 when nobody does."""
+    key = service if "/" in service else f"default/{service}"
+    where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
+    try:
+        status = fetch_status(where, service=key)
+    except SourceError as error:
+        _fail(str(error))
+    vips = [vip for vip in status.vips if key in vip.services]
+    if as_json:
+        _print_json(ExplainDocument(status.node, status.service, vips))
+    else:
+        render.explain(console, key, status, vips)
+    if status.service is not None and status.service.problem is not None:
+        raise typer.Exit(1)
+
+
+@app.command(
+    context_settings=PASS_THROUGH,
+    epilog="Examples:  vipring demo   |   vipring demo --json facts.json",
+)
+def demo(context: typer.Context) -> None:
+    """Install, announce, kill the node, watch the address fail over: the whole story in a cluster in a box."""
+    from chaos.demo import main
+
+    raise typer.Exit(main(context.args))
+
+
+@app.command(
+    context_settings=PASS_THROUGH,
+    epilog="Examples:  vipring lab   |   vipring lab --nodes 5",
+)
+def lab(context: typer.Context) -> None:
+    """Run a cluster in a box until Ctrl-C; prints KUBECONFIG."""
+    from chaos.lab.__main__ import main
+
+    raise typer.Exit(main(context.args))

@@ -1,0 +1,148 @@
+"""The resident processes: `vipring speaker` and `vipring controller`.
+
+Imports nothing heavy at module level: the speaker's responder is forked while the process is still small.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from vipring import __version__
+from vipring.flags import FlagError, parse_controller, parse_speaker
+
+if TYPE_CHECKING:
+    import socket
+
+    from announcer.layer2.handle import Responder
+    from speaker.options import SpeakerOptions
+    from vipring.flags import ControllerFlags
+    from vipring.serve import Pages
+
+EXIT_FAILED = 1
+
+
+def fail(program: str, text: str, status: int) -> int:
+    """Say in one line on standard error why the process ends; the exit status."""
+    print(f"vipring {program}: {text}", file=sys.stderr, flush=True)
+    return status
+
+
+def speaker(argv: Sequence[str]) -> int:
+    """Run a speaker until SIGTERM or SIGINT; the exit status."""
+    try:
+        options = parse_speaker(argv, os.environ)
+    except FlagError as error:
+        return fail("speaker", str(error), error.status)
+
+    from announcer.errors import AnnouncerError
+    from announcer.layer2.handle import Responder
+
+    try:
+        responder = Responder.fork()
+    except AnnouncerError as error:
+        return fail("speaker", str(error), EXIT_FAILED)
+    try:
+        return _speaker(options, responder)
+    finally:
+        responder.close()
+
+
+def _speaker(options: SpeakerOptions, responder: Responder) -> int:
+    from vipring.logs import configure
+
+    configure(node=options.node_name)
+    from speaker.main import Speaker
+    from speaker.metrics import registry
+    from vipring.serve import Pages
+
+    async def main(listener: socket.socket) -> None:
+        made = Speaker(options, responder)
+        pages = Pages(
+            registry=registry(made.state), ready=made.ready, healthy=made.healthy, status=made.status
+        )
+        await _live(pages, listener, made.run, made.stop)
+
+    return _run("speaker", options.http_host, options.http_port, main)
+
+
+def controller(argv: Sequence[str]) -> int:
+    """Run a controller until SIGTERM or SIGINT; the exit status."""
+    try:
+        flags = parse_controller(argv, os.environ)
+    except FlagError as error:
+        return fail("controller", str(error), error.status)
+    return _controller(flags)
+
+
+def _controller(flags: ControllerFlags) -> int:
+    from vipring.logs import configure
+
+    configure()
+    raise NotImplementedError
+
+
+def _run(program: str, host: str, port: int, main: Callable[[socket.socket], Awaitable[None]]) -> int:
+    """Open the HTTP port, run `main` in an event loop, and turn what ends it into lines and an exit status."""
+    import anyio
+    import structlog
+
+    from cluster.errors import ClusterError
+    from vipring.serve import listen
+
+    log = structlog.get_logger()
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        return fail(program, f"--port {port}: cannot listen on {host or '*'}: {error.strerror}", EXIT_FAILED)
+    log.info(
+        "startup", op="startup", program=program, version=__version__, pid=os.getpid(), http=f"{host}:{port}"
+    )
+    failure: Exception | None = None
+    try:
+        with listener:
+            anyio.run(main, listener)
+    except Exception as error:
+        failure = error
+    for leaf in leaves(failure) if failure is not None else ():
+        expected = isinstance(leaf, ClusterError | OSError)
+        log.error(str(leaf) or type(leaf).__name__, op="run", exc_info=None if expected else leaf)
+    log.info("shutdown", op="shutdown", failed=failure is not None)
+    return EXIT_FAILED if failure is not None else 0
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions inside a group, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
+async def _live(
+    pages: Pages, listener: socket.socket, run: Callable[[], Awaitable[None]], stop: Callable[[], None]
+) -> None:
+    """Serve the pages while `run` lives; the first SIGTERM or SIGINT asks it to stop, the second ends it at once."""
+    import signal
+
+    import anyio
+
+    from vipring.serve import serve
+
+    async with anyio.create_task_group() as tasks:
+
+        async def obey() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for number in signals:
+                    if stopping:
+                        tasks.cancel_scope.cancel()
+                        return
+                    stopping.append(number)
+                    stop()
+
+        stopping: list[int] = []
+        tasks.start_soon(obey)
+        tasks.start_soon(serve, pages, listener)
+        await run()
+        tasks.cancel_scope.cancel()
