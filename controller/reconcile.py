@@ -1,0 +1,211 @@
+"""The controller's decisions: from what Kubernetes says to statuses, events and log lines, without any IO.
+
+Services and configuration come in as they are seen, outcomes are asked for one at a time. Nothing is decided before
+the first full list of services and a configuration are there; then services that have an address in their status
+come first, so that a restart keeps every address.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
+
+from cluster.config.configmap import config_of
+from cluster.config.model import Config
+from cluster.errors import ConfigError
+from cluster.objects import ConfigMap, LoadBalancerIngress, Service
+from controller.allocator import Allocator
+from controller.errors import IncompatiblePoolsError
+from controller.service import LogFact, Outcome, converge, is_ours, status_address
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """What came of one service: facts to log, events to post, and whether its status has to be written."""
+
+    service: Service
+    outcome: Outcome
+    write: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pending:
+    """A service that wants an address and has none: the object this was found for, and the error."""
+
+    service: Service
+    error: str
+
+    def repeats(self, other: Pending | None) -> bool:
+        """Whether `other` says the same of the same request; a status written in between does not count."""
+        return (
+            other is not None
+            and self.error == other.error
+            and self.service.spec == other.service.spec
+            and self.service.metadata.uid == other.service.metadata.uid
+            and self.service.metadata.annotations == other.service.metadata.annotations
+        )
+
+
+class Reconciler:
+    """All services, the configuration in force and the allocator, and the queue of services to look at.
+
+    One task owns it. `pending` names the services without an address by key. A service is looked at when
+    it changed, when the configuration changed, or when it is pending and something was released.
+    """
+
+    def __init__(self) -> None:
+        self.allocator = Allocator()
+        self.pending: dict[str, Pending] = {}
+        self.config: Config | None = None
+        self.config_error: str | None = None
+        self.config_seen = False
+        self.services_synced = False
+        self._refused: Config | None = None
+        self._services: dict[str, Service] = {}
+        self._unconfirmed: dict[str, Outcome] = {}
+        self._queue: dict[str, None] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether services are looked at at all."""
+        return self.services_synced and self.config is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether `step` has something to do."""
+        return self.ready and bool(self._queue)
+
+    def set_service(self, service: Service) -> list[LogFact]:
+        """A service appeared or changed. Another uid under the same key is another service."""
+        key = service.metadata.key
+        known = self._services.get(key)
+        facts = []
+        if known is not None and known.metadata.uid != service.metadata.uid:
+            facts = self.remove_service(key)
+        self._services[key] = service
+        unconfirmed = self._unconfirmed.get(key)
+        if unconfirmed is not None and _same(service, unconfirmed.ingress):
+            del self._unconfirmed[key]
+        self._queue[key] = None
+        return facts
+
+    def remove_service(self, key: str) -> list[LogFact]:
+        """A service is gone: its address is free for others."""
+        if self._services.pop(key, None) is None:
+            return []
+        self._queue.pop(key, None)
+        self._unconfirmed.pop(key, None)
+        self.pending.pop(key, None)
+        before = self.allocator.releases
+        self.allocator.release(key)
+        return [LogFact("serviceDeleted", {"service": key}), *self._after_release(before)]
+
+    def set_synced(self) -> list[LogFact]:
+        """The first full list of services has been handed over."""
+        self.services_synced = True
+        self._queue_all()
+        return [LogFact("stateSynced", {})]
+
+    def set_config(self, config_map: ConfigMap | None) -> list[LogFact]:
+        """The ConfigMap was read; None if there is none.
+
+        Without one from the start there is nothing to do; one that vanishes stays in force. A configuration that does not parse, or that has no room for an address in use, changes nothing: the last
+        good one stays in force. One refused for an address in use is tried again when something is released.
+        """
+        self.config_seen = True
+        self._refused = None
+        if config_map is None and self.config is None:
+            self.config_error = None
+            return [LogFact("noConfig", {})]
+        if config_map is None:
+            return self._stale("the ConfigMap is missing")
+        try:
+            config = config_of(config_map)
+        except ConfigError as error:
+            return self._stale(str(error))
+        return self._accept(config)
+
+    def step(self) -> Step | None:
+        """Look at the next service in the queue; None if there is nothing to do."""
+        if not self.busy:
+            return None
+        key = next(iter(self._queue))
+        del self._queue[key]
+        service = self._services[key]
+        before = self.allocator.releases
+        if is_ours(service):
+            outcome = converge(service, self._current(service), self.allocator)
+        else:
+            self.allocator.release(key)
+            outcome = Outcome(None)
+        outcome = self._without_repeats(service, outcome)
+        write = is_ours(service) and not _same(service, outcome.ingress)
+        if write:
+            self._unconfirmed[key] = outcome
+        elif key in self._unconfirmed:
+            del self._unconfirmed[key]
+        facts = tuple(self._after_release(before))
+        return Step(service, dataclasses.replace(outcome, facts=outcome.facts + facts), write)
+
+    def wanted(self, key: str) -> tuple[Service, list[LoadBalancerIngress]] | None:
+        """The service and the ingress list that its status should be given; None if nothing has to be written."""
+        outcome = self._unconfirmed.get(key)
+        return None if outcome is None else (self._services[key], outcome.ingress)
+
+    def service(self, key: str) -> Service | None:
+        """The service as last seen."""
+        return self._services.get(key)
+
+    def _accept(self, config: Config) -> list[LogFact]:
+        try:
+            self.allocator.set_pools(config.pools)
+        except IncompatiblePoolsError as error:
+            self._refused = config
+            return self._stale(str(error))
+        self._refused = None
+        self.config = config
+        self.config_error = None
+        self._queue_all()
+        return [LogFact("configLoaded", {"pools": ",".join(pool.name for pool in config.pools)})]
+
+    def _stale(self, error: str) -> list[LogFact]:
+        if error == self.config_error:
+            return []
+        self.config_error = error
+        return [LogFact("configStale", {"error": error})]
+
+    def _queue_all(self) -> None:
+        """Queue every service, those with an address first."""
+        order = sorted(self._services, key=lambda key: (self._current(self._services[key]) is None, key))
+        self._queue = dict.fromkeys(order)
+
+    def _after_release(self, before: int) -> list[LogFact]:
+        """If something was released since: pending services get another look, and so does a refused configuration."""
+        if self.allocator.releases == before:
+            return []
+        self._queue.update(dict.fromkeys(self.pending))
+        return self._accept(self._refused) if self._refused is not None else []
+
+    def _current(self, service: Service) -> Address | None:
+        """The address a service has: as wanted while a write is not yet seen in the watch, else as in its status."""
+        unconfirmed = self._unconfirmed.get(service.metadata.key)
+        return status_address(service) if unconfirmed is None else unconfirmed.address
+
+    def _without_repeats(self, service: Service, outcome: Outcome) -> Outcome:
+        """Keep `pending` up to date; an unchanged service that fails for the same reason again says nothing."""
+        key = service.metadata.key
+        if outcome.error is None:
+            self.pending.pop(key, None)
+            return outcome
+        pending = Pending(service, outcome.error)
+        repeated = pending.repeats(self.pending.get(key))
+        self.pending[key] = pending
+        return dataclasses.replace(outcome, events=(), facts=()) if repeated else outcome
+
+
+def _same(service: Service, ingress: list[LoadBalancerIngress]) -> bool:
+    """Whether the status says so already. Fields that the API server adds (ipMode) are not in these Structs."""
+    return service.status.load_balancer.ingress == ingress
