@@ -12,8 +12,6 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 PoolProtocol: TypeAlias = Literal["layer2", "bgp"]
 
-_NONE: Mapping[str, int] = types.MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class BgpAdvertisement:
@@ -115,7 +113,7 @@ class Config:
 
     pools: tuple[Pool, ...] = ()
     peers: tuple[Peer, ...] = ()
-    communities: Mapping[str, int] = _NONE
+    communities: Mapping[str, int] = field(default_factory=lambda: types.MappingProxyType({}))
 
     def pool(self, name: str) -> Pool | None:
         """The pool of that name."""

@@ -1,0 +1,240 @@
+"""Which v1 Events to post, and when: repeats become counts, floods are cut. Pure; time is monotonic seconds.
+
+Wall-clock text comes in as an argument, since the API wants RFC 3339 time stamps.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from cluster.objects import Object, ObjectMeta
+
+MAX_PENDING: Final = 256
+MAX_KNOWN: Final = 1024
+# The API server forgets an Event after an hour by default; a repeat after that is a first time again.
+KNOWN_FOR_S: Final = 3600.0
+MAX_MESSAGE: Final = 1024
+
+
+class ObjectReference(Object, frozen=True):
+    """The object an Event is about."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    api_version: str = "v1"
+    resource_version: str = ""
+
+
+def reference(kind: str, metadata: ObjectMeta, api_version: str = "v1") -> ObjectReference:
+    """The reference to an object with this metadata."""
+    return ObjectReference(
+        kind, metadata.name, metadata.namespace, metadata.uid, api_version, metadata.resource_version
+    )
+
+
+class EventSource(Object, frozen=True):
+    """Who reports: the component and the node it runs on."""
+
+    component: str
+    host: str = ""
+
+
+class Event(Object, frozen=True):
+    """A v1 Event as posted."""
+
+    metadata: ObjectMeta
+    involved_object: ObjectReference
+    type: str
+    reason: str
+    message: str
+    source: EventSource
+    first_timestamp: str
+    last_timestamp: str
+    count: int
+    reporting_component: str
+    reporting_instance: str
+    api_version: str = "v1"
+    kind: str = "Event"
+
+
+class Repeat(Object, frozen=True):
+    """What a repetition changes of an Event."""
+
+    count: int
+    last_timestamp: str
+
+
+Key: TypeAlias = tuple[str, str, str, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """POST this Event."""
+
+    key: Key
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """PATCH the Event of this name with a new count."""
+
+    key: Key
+    namespace: str
+    name: str
+    repeat: Repeat
+
+
+class TokenBucket:
+    """Permits `burst` at once and `rate` per second after that."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Use one permit if there is one."""
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def ready_in(self) -> float:
+        """Seconds from the last `take` to the next permit."""
+        return max(0.0, (1.0 - self._tokens) / self._rate)
+
+
+@dataclass(slots=True)
+class _Pending:
+    ref: ObjectReference
+    type: str
+    reason: str
+    message: str
+    first: str
+    last: str
+    count: int
+
+
+@dataclass(slots=True)
+class _Known:
+    name: str
+    count: int
+    since: float
+
+
+class EventQueue:
+    """Occurrences in, posts out, within bounds whatever happens.
+
+    Equal occurrences wait as one. Each object may cause 25 posts at once and one in 5 minutes after that (client-go's
+    spam filter, tools/record/events_cache.go); all together 50 at once and 10 a second. `dropped` counts occurrences that
+    were cut or did not fit.
+    """
+
+    def __init__(self, source: EventSource, *, rng: random.Random, now: float) -> None:
+        self.dropped = 0
+        self._source = source
+        self._rng = rng
+        self._pending: OrderedDict[Key, _Pending] = OrderedDict()
+        self._known: OrderedDict[Key, _Known] = OrderedDict()
+        self._objects: OrderedDict[tuple[str, str, str, str], TokenBucket] = OrderedDict()
+        self._all = TokenBucket(rate=10.0, burst=50.0, now=now)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(
+        self, ref: ObjectReference, event_type: str, reason: str, message: str, *, wall: str, now: float
+    ) -> None:
+        """Something happened to the object of `ref`; `wall` is the RFC 3339 time."""
+        message = message[:MAX_MESSAGE]
+        key = (ref.kind, ref.namespace, ref.name, ref.uid, event_type, reason, message)
+        if (waiting := self._pending.get(key)) is not None:
+            waiting.count += 1
+            waiting.last = wall
+        elif len(self._pending) >= MAX_PENDING or not self._bucket(key[:4], now).take(now):
+            self.dropped += 1
+        else:
+            self._pending[key] = _Pending(ref, event_type, reason, message, wall, wall, 1)
+
+    def take(self, now: float) -> Create | Patch | None:
+        """The next post, None when there is none or it is too early. It stays queued until `done` or `refused`."""
+        if not self._pending or not self._all.take(now):
+            return None
+        key, waiting = next(iter(self._pending.items()))
+        known = self._known.get(key)
+        if known is not None and now - known.since < KNOWN_FOR_S:
+            repeat = Repeat(known.count + waiting.count, waiting.last)
+            return Patch(key, _namespace(waiting.ref), known.name, repeat)
+        return Create(key, self._event(waiting))
+
+    def ready_in(self) -> float:
+        """Seconds after a `take` that gave None, with something queued, to try again."""
+        return self._all.ready_in()
+
+    def done(self, post: Create | Patch, now: float) -> None:
+        """The post is on the server."""
+        if isinstance(post, Create):
+            name, count, since = post.event.metadata.name, post.event.count, now
+        else:
+            name, count, since = post.name, post.repeat.count, self._known[post.key].since
+        self._settle(post.key, count - self._known[post.key].count if isinstance(post, Patch) else count)
+        self._known[post.key] = _Known(name, count, since)
+        self._known.move_to_end(post.key)
+        while len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+    def refused(self, post: Create | Patch) -> None:
+        """The server will never take the post: drop it. A patch is tried again as a creation."""
+        if isinstance(post, Patch):
+            self._known.pop(post.key, None)
+        elif (waiting := self._pending.pop(post.key, None)) is not None:
+            self.dropped += waiting.count
+
+    def _settle(self, key: Key, posted: int) -> None:
+        """Keep what was added to a pending occurrence while its post was under way."""
+        waiting = self._pending.pop(key)
+        if waiting.count > posted:
+            waiting.count -= posted
+            self._pending[key] = waiting
+
+    def _event(self, waiting: _Pending) -> Event:
+        ref = waiting.ref
+        name = f"{ref.name[:200]}.{self._rng.getrandbits(64):016x}"
+        return Event(
+            metadata=ObjectMeta(name=name, namespace=_namespace(ref)),
+            involved_object=ref,
+            type=waiting.type,
+            reason=waiting.reason,
+            message=waiting.message,
+            source=self._source,
+            first_timestamp=waiting.first,
+            last_timestamp=waiting.last,
+            count=waiting.count,
+            reporting_component=self._source.component,
+            reporting_instance=self._source.host,
+        )
+
+    def _bucket(self, key: tuple[str, str, str, str], now: float) -> TokenBucket:
+        bucket = self._objects.get(key)
+        if bucket is None:
+            bucket = self._objects[key] = TokenBucket(rate=1 / 300, burst=25, now=now)
+            while len(self._objects) > MAX_KNOWN:
+                self._objects.popitem(last=False)
+        self._objects.move_to_end(key)
+        return bucket
+
+
+def _namespace(ref: ObjectReference) -> str:
+    """Events about objects without a namespace live in `default`."""
+    return ref.namespace or "default"
