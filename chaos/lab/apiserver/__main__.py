@@ -1,0 +1,38 @@
+"""Run the API server alone: `python -m chaos.lab.apiserver --port 0 --kubeconfig FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+
+from chaos.lab.apiserver.server import ApiServer, listening_socket
+
+
+async def _serve(host: str, port: int, kubeconfig: Path, bookmark_s: float) -> None:
+    async with ApiServer([listening_socket(host, port)], bookmark_s=bookmark_s) as server:
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(server.kubeconfig())
+        print(f"ready {server.base_url} KUBECONFIG={kubeconfig}", flush=True)
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                break
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m chaos.lab.apiserver", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    parser.add_argument("--kubeconfig", type=Path, required=True, help="file to write the kubeconfig to")
+    parser.add_argument("--bookmark-s", type=float, default=10.0, help="seconds between bookmarks")
+    given = parser.parse_args()
+    anyio.run(_serve, given.host, given.port, given.kubeconfig, given.bookmark_s)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

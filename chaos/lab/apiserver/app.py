@@ -1,0 +1,416 @@
+"""The HTTP face of the store: an ASGI application without sockets of its own."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import msgspec
+import yaml
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from chaos.lab.apiserver import discovery, openapi, podio, subresources
+from chaos.lab.apiserver.answers import Renderer, error_event, negotiate
+from chaos.lab.apiserver.audit import WRITES, Audit, Caller, Write
+from chaos.lab.apiserver.errors import (
+    Obj,
+    StatusError,
+    bad_request,
+    expired,
+    method_not_allowed,
+    no_such_path,
+)
+from chaos.lab.apiserver.faults import HEALTHY, Faults
+from chaos.lab.apiserver.listing import page
+from chaos.lab.apiserver.revisions import Record
+from chaos.lab.apiserver.route import ResourceRequest, resolve
+from chaos.lab.apiserver.store import PatchType, Store
+from chaos.lab.apiserver.watch import Watch
+
+_MAX_BODY = 3 * 1024 * 1024  # bytes, the API server's own limit
+_PATCH_TYPES: dict[str, PatchType] = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+    "application/apply-patch+yaml": "apply",
+}
+
+
+class JsonResponse(Response):
+    """A JSON answer; bytes are taken as JSON already written."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return content if isinstance(content, bytes) else msgspec.json.encode(content)
+
+
+class App:
+    """Answers requests from the store.
+
+    `authenticate` gives the user of a bearer token, None for an unknown one; `mint` makes a token for a
+    service account; `on_faults` is told when faults are set, for those that touch connections.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        authenticate: Callable[[str], str | None],
+        mint: Callable[[str, str], str],
+        on_faults: Callable[[Faults], None],
+        pods: podio.PodIo,
+        rng: random.Random,
+        bookmark_s: float,
+    ) -> None:
+        self.store = store
+        self.audit = Audit()
+        self.faults = HEALTHY
+        self._authenticate = authenticate
+        self._mint = mint
+        self._on_faults = on_faults
+        self._pods = pods
+        self._rng = rng
+        self._bookmark_s = bookmark_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request (ASGI)."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except StatusError as error:
+            response = refusal(error)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.url.path
+        if path in ("/healthz", "/livez", "/readyz"):
+            return PlainTextResponse("ok")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        user = self._authenticate(token.strip()) if scheme.lower() == "bearer" else None
+        if user is None:
+            raise StatusError(401, "Unauthorized", "Unauthorized")
+        caller = Caller(user, request.headers.get("user-agent", ""))
+        if path.startswith("/lab/"):
+            return await self._lab(request)
+        if path.startswith(("/api/v1/", "/apis/")) and path.strip("/").count("/") > (
+            1 if path[4] == "/" else 2
+        ):
+            return await self._resource(request, caller)
+        await self._suffer(caller, "")
+        return self._static(request)
+
+    # -- faults and counters ------------------------------------------------------------------------------
+
+    def set_faults(self, faults: Faults) -> None:
+        """Put faults in force, all at once; the one-shot ones act now."""
+        self.faults = faults
+        if faults.forget:
+            self.store.revisions.forget()
+        self._on_faults(faults)
+
+    async def _suffer(self, caller: Caller, resource: str) -> None:
+        faults = self.faults
+        if not faults.touch(caller.user, resource):
+            return
+        if faults.delay_s:
+            await anyio.sleep(faults.delay_s)
+        while self.faults.hang and self.faults.touch(caller.user, resource):
+            await anyio.sleep(0.1)
+        if faults.error_code and self._rng.random() < faults.error_share:
+            reason = "TooManyRequests" if faults.error_code == 429 else "InternalError"
+            details = {"retryAfterSeconds": faults.retry_after_s} if faults.retry_after_s else {}
+            raise StatusError(faults.error_code, reason, "refused by a fault of the lab", details)
+
+    async def _lab(self, request: Request) -> Response:
+        match request.method, request.url.path:
+            case "GET", "/lab/requests":
+                return JsonResponse(self.audit.document())
+            case "DELETE", "/lab/requests":
+                self.audit.reset()
+                return JsonResponse(self.audit.document())
+            case "PUT", "/lab/faults":
+                try:
+                    faults = msgspec.json.decode(await body_bytes(request), type=Faults)
+                except msgspec.MsgspecError as error:
+                    raise bad_request(f"faults: {error}") from error
+                self.set_faults(faults)
+                return JsonResponse(msgspec.to_builtins(self.faults))
+            case "GET", "/lab/faults":
+                return JsonResponse(msgspec.to_builtins(self.faults))
+        raise no_such_path()
+
+    # -- discovery ----------------------------------------------------------------------------------------
+
+    def _static(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed()
+        kinds = self.store.kinds
+        parts = request.url.path.strip("/").split("/")
+        accept = request.headers.get("accept", "")
+        found: Obj | None
+        match parts:
+            case ["version"]:
+                found = discovery.version()
+            case [("api" | "apis") as root] if discovery.AGGREGATED in accept.replace(" ", ""):
+                body = msgspec.json.encode(discovery.aggregated(kinds, core=root == "api"))
+                return Response(body, media_type=discovery.AGGREGATED)
+            case ["api"]:
+                found = discovery.api_versions()
+            case ["apis"]:
+                found = discovery.groups(kinds)
+            case ["apis", group]:
+                found = discovery.group(kinds, group)
+            case ["api", version]:
+                found = discovery.resources(kinds, "", version)
+            case ["apis", group, version]:
+                found = discovery.resources(kinds, group, version)
+            case ["openapi", "v2"] if "protobuf" in accept:
+                return Response(openapi.v2_protobuf(), media_type=openapi.V2_PROTOBUF)
+            case ["openapi", "v2"]:
+                found = openapi.v2_json()
+            case ["openapi", "v3"]:
+                found = openapi.v3_index(kinds)
+            case ["openapi", "v3", "api", version]:
+                found = openapi.v3(kinds, "", version)
+            case ["openapi", "v3", "apis", group, version]:
+                found = openapi.v3(kinds, group, version)
+            case _:
+                found = None
+        if found is None:
+            raise no_such_path()
+        return JsonResponse(found)
+
+    # -- objects ------------------------------------------------------------------------------------------
+
+    async def _resource(self, request: Request, caller: Caller) -> Response:
+        asked = resolve(self.store.kinds, request.method, request.url.path, request.query_params)
+        try:
+            await self._suffer(caller, asked.kind.resource)
+            if asked.verb == "watch":
+                response = self._watch(request, caller, asked)
+            elif asked.subresource in ("log", "proxy"):
+                response = await self._pods.answer(self.store, request, asked)
+            else:
+                response = await self._verb(request, asked)
+        except StatusError as error:
+            self._count(caller, asked, error.code)
+            raise
+        self._count(caller, asked, response.status_code)
+        return response
+
+    def _count(self, caller: Caller, asked: ResourceRequest, code: int) -> None:
+        self.audit.note(caller, asked.verb, asked.counted_as, code)
+        if asked.verb in WRITES:
+            self.audit.writes.append(
+                Write(
+                    time.time(),
+                    caller.user,
+                    asked.verb,
+                    asked.counted_as,
+                    asked.namespace or "",
+                    asked.name,
+                    code,
+                )
+            )
+
+    def _renderer(self, request: Request, asked: ResourceRequest) -> Renderer:
+        include = request.query_params.get("includeObject", "")
+        form = negotiate(request.headers.get("accept", ""))
+        return Renderer(
+            asked.kind, form, "None" if include == "None" else "Object" if include == "Object" else "Metadata"
+        )
+
+    def _watch(self, request: Request, caller: Caller, asked: ResourceRequest) -> Response:
+        watch = Watch(
+            self.store.revisions,
+            asked.kind,
+            asked.namespace,
+            request.query_params,
+            self._renderer(request, asked),
+            wall=time.time,
+            bookmark_s=self._bookmark_s,
+        )
+        resource = asked.kind.resource
+        meant = self.faults.touch(caller.user, resource)
+        if meant and self.faults.gone == "status":
+            raise expired("too old resource version: a fault of the lab")
+        if meant and self.faults.close_watches:
+            return Response(b"", media_type="application/json")
+        try:
+            if meant and self.faults.gone == "event":
+                raise expired("too old resource version: a fault of the lab")
+            watch.check()
+        except StatusError as error:
+            return Response(error_event(error), media_type="application/json")
+
+        def half_open() -> bool:
+            return self.faults.half_open_watches and self.faults.touch(caller.user, resource)
+
+        return StreamingResponse(watch.stream(half_open), media_type="application/json")
+
+    async def _verb(self, request: Request, asked: ResourceRequest) -> Response:
+        verbs: dict[str, Callable[[Request, ResourceRequest], Awaitable[Response]]] = {
+            "get": self._get,
+            "list": self._list,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_all,
+        }
+        return await verbs[asked.verb](request, asked)
+
+    def _one(self, request: Request, asked: ResourceRequest, record: Record, code: int = 200) -> Response:
+        return JsonResponse(self._renderer(request, asked).one(record, time.time()), code)
+
+    async def _get(self, request: Request, asked: ResourceRequest) -> Response:
+        record = self.store.get(asked.kind, asked.namespace or "", asked.name)
+        if asked.subresource == "scale":
+            return JsonResponse(subresources.get_scale(record))
+        return self._one(request, asked, record)
+
+    async def _list(self, request: Request, asked: ResourceRequest) -> Response:
+        found = page(self.store.revisions, asked.kind, asked.namespace, request.query_params)
+        return JsonResponse(self._renderer(request, asked).page(found, time.time()))
+
+    async def _create(self, request: Request, asked: ResourceRequest) -> Response:
+        body = await decoded(request)
+        namespace = asked.namespace or ""
+        if asked.subresource == "token":
+            self.store.get(asked.kind, namespace, asked.name)
+            status = {"token": self._mint(namespace, asked.name), "expirationTimestamp": None}
+            answer = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": status}
+            return JsonResponse(answer, 201)
+        if asked.subresource:
+            record = self.store.get(asked.kind, namespace, asked.name)
+            return JsonResponse(
+                subresources.act(self.store, asked.kind, record, asked.subresource, body), 201
+            )
+        record = self.store.create(asked.kind, namespace, body, dry_run=_dry_run(request))
+        return self._one(request, asked, record, 201)
+
+    async def _update(self, request: Request, asked: ResourceRequest) -> Response:
+        body = await decoded(request)
+        namespace, dry = asked.namespace or "", _dry_run(request)
+        if asked.subresource == "scale":
+            record = self.store.get(asked.kind, namespace, asked.name)
+            changed = subresources.set_scale(self.store, asked.kind, record, body, dry_run=dry)
+            return JsonResponse(subresources.get_scale(changed))
+        record = self.store.update(
+            asked.kind, namespace, asked.name, body, status=asked.subresource == "status", dry_run=dry
+        )
+        return self._one(request, asked, record)
+
+    async def _patch(self, request: Request, asked: ResourceRequest) -> Response:
+        media = request.headers.get("content-type", "").partition(";")[0].strip()
+        how = _PATCH_TYPES.get(media)
+        if how is None:
+            raise StatusError(
+                415,
+                "UnsupportedMediaType",
+                f"the body of the request was in an unknown format - accepted media types include: "
+                f"{', '.join(_PATCH_TYPES)}",
+            )
+        body = await decoded(request)
+        namespace, dry = asked.namespace or "", _dry_run(request)
+        if asked.subresource == "scale":
+            record = self.store.get(asked.kind, namespace, asked.name)
+            changed = subresources.patch_scale(self.store, asked.kind, record, body, how, dry_run=dry)
+            return JsonResponse(subresources.get_scale(changed))
+        existed = self.store.revisions.get(asked.kind.resource, (namespace, asked.name)) is not None
+        record = self.store.patch(
+            asked.kind,
+            namespace,
+            asked.name,
+            body,
+            how,
+            status=asked.subresource == "status",
+            manager=request.query_params.get("fieldManager", ""),
+            dry_run=dry,
+        )
+        return self._one(request, asked, record, 200 if existed else 201)
+
+    async def _delete(self, request: Request, asked: ResourceRequest) -> Response:
+        if asked.subresource:
+            raise method_not_allowed()
+        options = subresources.delete_options(await decoded(request), dict(request.query_params))
+        namespace = asked.namespace or ""
+        record = self.store.delete(asked.kind, namespace, asked.name, options)
+        if (
+            options.dry_run
+            or self.store.revisions.get(asked.kind.resource, (namespace, asked.name)) is not None
+        ):
+            return self._one(request, asked, record)
+        details = {"name": asked.name, "kind": asked.kind.plural, "uid": record.obj["metadata"]["uid"]}
+        if asked.kind.group:
+            details["group"] = asked.kind.group
+        done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        return JsonResponse(done)
+
+    async def _delete_all(self, request: Request, asked: ResourceRequest) -> Response:
+        options = subresources.delete_options(await decoded(request), dict(request.query_params))
+        query = {k: v for k, v in request.query_params.items() if k in ("labelSelector", "fieldSelector")}
+        found = page(self.store.revisions, asked.kind, asked.namespace, query)
+        for record in found.records:
+            if self.store.revisions.get(asked.kind.resource, record.key) is not None:
+                self.store.delete(asked.kind, *record.key, options)
+        return JsonResponse(self._renderer(request, asked).page(found, time.time()))
+
+
+def refusal(error: StatusError) -> Response:
+    """The answer that a StatusError is."""
+    headers = {}
+    if error.details and error.details.get("retryAfterSeconds"):
+        headers["retry-after"] = str(error.details["retryAfterSeconds"])
+    return JsonResponse(error.status(), error.code, headers)
+
+
+async def body_bytes(request: Request) -> bytes:
+    """The body. Raises StatusError 413 for more than 3 MiB."""
+    chunks = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > _MAX_BODY:
+            raise StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {_MAX_BODY}")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def decoded(request: Request) -> Any:
+    """The body as a document, JSON or YAML; None for an empty one. Raises StatusError 400, 413, 415."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip()
+    raw = await body_bytes(request)
+    if not raw:
+        return None
+    if "protobuf" in media or "cbor" in media:
+        raise StatusError(
+            415, "UnsupportedMediaType", f"{media} is not understood here: send application/json"
+        )
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        if "yaml" not in media:
+            raise bad_request(f"the body of the request is not JSON: {error}") from error
+    try:
+        return yaml.load(raw, Loader=yaml.CSafeLoader)  # noqa: S506
+    except (yaml.YAMLError, RecursionError) as error:
+        raise bad_request("the body of the request is neither JSON nor YAML") from error
+
+
+def _dry_run(request: Request) -> bool:
+    value = request.query_params.get("dryRun", "")
+    if value not in ("", "All"):
+        raise bad_request(f"dryRun: {value!r} must be All")
+    return bool(value)
