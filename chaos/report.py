@@ -1,0 +1,134 @@
+"""Results in words: a table of the figures and what happened after the fault, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chaos.results import FIGURES, Figure, Phases, Result, Run, percentile
+
+_LABELS = {
+    "outage_s": "outage",
+    "lost": "echoes lost",
+    "two_owners_s": "two owners",
+    "no_owner_s": "no owner",
+    "detected_s": "detected after",
+    "elected_s": "elected after",
+    "announced_s": "announced after",
+    "answered_s": "answered after",
+}
+
+LEGEND = (
+    "outage: longest gap between two answers (the probe's interval included). two owners, no owner: how long the"
+    " observer, asking every 50 ms, heard two MAC addresses or none for at least one of the VIPs."
+)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: milliseconds below one second, `-` where there is none."""
+    if seconds is None:
+        return "-"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.2f} s"
+
+
+def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Rows as lines: the first column to the left, the others to the right."""
+    table = list(rows)
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in table
+    ]
+
+
+def table(result: Result) -> list[str]:
+    """The figures of all runs: n, min, p50, p90, max."""
+    rows: list[tuple[str, ...]] = [("", "n", "min", "p50", "p90", "max")]
+    for name in FIGURES:
+        found = result.summary[name]
+        rows.append((_LABELS[name], str(found.n), *(_cell(name, value) for value in _shown(found))))
+    return columns(rows)
+
+
+def _shown(found: Figure) -> tuple[float | None, ...]:
+    return (found.min, found.p50, found.p90, found.max)
+
+
+def _cell(name: str, value: float | None) -> str:
+    if name == "lost":
+        return "-" if value is None else f"{value:g}"
+    return duration(value)
+
+
+def run_line(number: int, run: Run) -> str:
+    """One run in one line."""
+    if run.failure is not None:
+        return f"run {number}: {run.vip}: FAILED: {run.failure}"
+    return (
+        f"run {number}: {run.vip}: {run.owner_before} -> {run.owner_after}, outage {duration(run.outage_s)},"
+        f" {run.lost} of {run.sent} echoes lost; {steps(run)}"
+    )
+
+
+def steps(run: Run) -> str:
+    """Detected, elected, announced, answered, each with its time after the fault."""
+    words = []
+    if run.suspected_s is not None:
+        words.append(f"suspected after {duration(run.suspected_s)}")
+    for name in ("detected", "elected", "announced", "answered"):
+        after = getattr(run.phases, f"{name}_s")
+        words.append(f"{name} after {duration(after)}" if after is not None else f"not {name}")
+    if run.held_up_s:
+        words.append(f"the probe itself was held up for {duration(run.held_up_s)}")
+    return ", ".join(words)
+
+
+def explanation(result: Result) -> list[str]:
+    """What happened in the run with the median outage, where its time went, and what failed."""
+    good = [run for run in result.runs if run.failure is None and run.outage_s is not None]
+    failed = len(result.runs) - sum(run.failure is None for run in result.runs)
+    lines = [f"{failed} of {len(result.runs)} runs failed and are not in the table."] if failed else []
+    if not good:
+        return lines
+    middle = percentile(sorted(run.outage_s or 0.0 for run in good), 50)
+    run = next(run for run in good if run.outage_s == middle)
+    lines.append(f"The run with the median outage ({duration(middle)}), {run.vip}, fault on {run.victim}:")
+    lines += [f"  {line}" for line in story(run)]
+    return lines
+
+
+def story(run: Run) -> list[str]:
+    """One failover told step by step, each with its time after the fault and since the step before."""
+    phases: Phases = run.phases
+    told = [
+        (run.suspected_s, f"a member suspected {run.victim}"),
+        (phases.detected_s, f"detected: the ring's verdict on {run.victim} reached {run.owner_after}"),
+        (phases.elected_s, f"elected: {run.owner_after} found itself the owner of {run.vip}"),
+        (phases.announced_s, f"announced: {run.owner_after}'s first gratuitous ARP was on the wire"),
+        (phases.answered_s, "answered: the client's next answer arrived"),
+    ]
+    lines = []
+    before = 0.0
+    for after, what in told:
+        if after is None:
+            continue
+        lines.append(
+            f"{duration(after):>8}  {what} ({'+' if after >= before else '-'}{duration(abs(after - before))})"
+        )
+        before = after
+    if phases.answered_s is None:
+        lines.append(f"no outage: the longest gap between two answers was {duration(run.outage_s)}")
+    return lines
+
+
+def text(result: Result) -> list[str]:
+    """The whole report of one scenario."""
+    good = sum(run.failure is None for run in result.runs)
+    head = f"{result.scenario}: {result.nodes} nodes, {good} runs, seed {result.seed}, commit {result.commit}"
+    return [head, "", *table(result), "", *explanation(result), "", LEGEND]
