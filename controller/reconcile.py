@@ -17,7 +17,7 @@ from cluster.errors import ConfigError
 from cluster.objects import ConfigMap, LoadBalancerIngress, Service
 from controller.allocator import Allocator
 from controller.errors import IncompatiblePoolsError
-from controller.service import LogFact, Outcome, converge, is_ours, status_address
+from controller.service import EventFact, LogFact, Outcome, converge, is_ours, status_address
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -28,6 +28,8 @@ class Step:
 
     service: Service
     outcome: Outcome
+    events: tuple[EventFact, ...]
+    facts: tuple[LogFact, ...]
     write: bool
 
 
@@ -141,23 +143,24 @@ class Reconciler:
         else:
             self.allocator.release(key)
             outcome = Outcome(None)
-        outcome = self._without_repeats(service, outcome)
+        told = self._news(service, outcome)
         write = is_ours(service) and not _same(service, outcome.ingress)
         if write:
             self._unconfirmed[key] = outcome
         elif key in self._unconfirmed:
             del self._unconfirmed[key]
-        facts = tuple(self._after_release(before))
-        return Step(service, dataclasses.replace(outcome, facts=outcome.facts + facts), write)
+        facts = (*(outcome.facts if told else ()), *self._after_release(before))
+        return Step(service, outcome, outcome.events if told else (), facts, write)
 
     def wanted(self, key: str) -> tuple[Service, list[LoadBalancerIngress]] | None:
         """The service and the ingress list that its status should be given; None if nothing has to be written."""
         outcome = self._unconfirmed.get(key)
         return None if outcome is None else (self._services[key], outcome.ingress)
 
-    def service(self, key: str) -> Service | None:
-        """The service as last seen."""
-        return self._services.get(key)
+    @property
+    def services(self) -> int:
+        """How many services are known."""
+        return len(self._services)
 
     def _accept(self, config: Config) -> list[LogFact]:
         try:
@@ -194,16 +197,16 @@ class Reconciler:
         unconfirmed = self._unconfirmed.get(service.metadata.key)
         return status_address(service) if unconfirmed is None else unconfirmed.address
 
-    def _without_repeats(self, service: Service, outcome: Outcome) -> Outcome:
-        """Keep `pending` up to date; an unchanged service that fails for the same reason again says nothing."""
+    def _news(self, service: Service, outcome: Outcome) -> bool:
+        """Keep `pending` up to date. False if the same request failed for the same reason before."""
         key = service.metadata.key
         if outcome.error is None:
             self.pending.pop(key, None)
-            return outcome
+            return True
         pending = Pending(service, outcome.error)
         repeated = pending.repeats(self.pending.get(key))
         self.pending[key] = pending
-        return dataclasses.replace(outcome, events=(), facts=()) if repeated else outcome
+        return not repeated
 
 
 def _same(service: Service, ingress: list[LoadBalancerIngress]) -> bool:
