@@ -40,9 +40,9 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from cluster.client import ApiClient
-from cluster.config.configmap import parse_config
+from cluster.config.configmap import config_of
 from cluster.errors import ConfigError
-from cluster.events import EventRecorder
+from cluster.events import EventRecorder, reference
 from cluster.objects import ConfigMap, EndpointSlice, Node, Pod, Service
 from cluster.reflector import Reflector
 from cluster.watch import Change, Deleted, Recovered, Synced, Trouble, Upserted
@@ -323,7 +323,7 @@ class Speaker:
             self._config_refused("the ConfigMap was deleted")
             return
         try:
-            config = parse_config((change.obj.data or {}).get("config", ""))
+            config = config_of(change.obj)
         except ConfigError as error:
             self._config_refused(str(error))
             return
@@ -513,7 +513,10 @@ class Speaker:
         known = self.state.decider.services.get(service)
         if known is not None and self._events is not None:
             self._events.event(
-                known, "Normal", "nodeAssigned", f'announcing from node "{self._options.node_name}"'
+                reference("Service", known.metadata),
+                "Normal",
+                "nodeAssigned",
+                f'announcing from node "{self._options.node_name}"',
             )
 
     def _wall(self, moment: float) -> str:

@@ -104,7 +104,7 @@ def _run(program: str, host: str, port: int, main: Callable[[socket.socket], Awa
     try:
         with listener:
             anyio.run(main, listener)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (whatever ends the process is told in its log)
         failure = error
     for leaf in leaves(failure) if failure is not None else ():
         expected = isinstance(leaf, ClusterError | OSError)

@@ -1,0 +1,69 @@
+"""The log lines of the ring's events."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossip.address import Endpoint
+from gossip.errors import RejectReason
+from gossip.member import MemberState
+from gossip.outputs import (
+    MemberAlive,
+    MemberDead,
+    MemberJoined,
+    MemberLeft,
+    MemberSuspect,
+    MemberUpdated,
+    PeerRejected,
+)
+from speaker.lines import MemberEvent, member_line, rejected_line
+from tests.unit.speaker.builders import view
+
+SEEN = view("n2", "198.18.0.12", incarnation=3)
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "by"),
+    [
+        (MemberJoined(SEEN), "memberJoined", None),
+        (
+            MemberSuspect(view("n2", "198.18.0.12", MemberState.SUSPECT, incarnation=3), "n3"),
+            "memberSuspect",
+            "n3",
+        ),
+        (MemberAlive(SEEN), "memberAlive", None),
+        (MemberDead(view("n2", "198.18.0.12", MemberState.DEAD, incarnation=3), "n1"), "memberDead", "n1"),
+        (MemberLeft(view("n2", "198.18.0.12", MemberState.LEFT, incarnation=3)), "memberLeft", None),
+        (MemberUpdated(SEEN), "memberUpdated", None),
+    ],
+)
+def test_member_lines(event: MemberEvent, name: str, by: str | None) -> None:
+    line = member_line(event)
+    assert line.event == name
+    assert line.fields["member"] == "n2"
+    assert line.fields["address"] == "198.18.0.12"
+    assert line.fields["incarnation"] == 3
+    assert line.fields.get("by") == by
+
+
+def rejected(reason: RejectReason) -> PeerRejected:
+    return PeerRejected(Endpoint("198.18.0.12", 7946), reason, "no key opens it")
+
+
+def test_a_different_secret_names_the_peer_and_says_so() -> None:
+    line = rejected_line(rejected(RejectReason.UNDECRYPTABLE), "n2", key_size=32, left_out=7)
+    assert line.event == "peerRejected"
+    assert line.fields["peer"] == "198.18.0.12"
+    assert line.fields["peerNode"] == "n2"
+    assert line.fields["suppressed"] == 7
+    text = str(line.fields["msg"])
+    assert "n2 (198.18.0.12)" in text
+    assert "secret" in text
+    assert "differs" in text
+
+
+def test_a_peer_that_no_pod_explains_is_named_by_its_address() -> None:
+    line = rejected_line(rejected(RejectReason.MALFORMED), None, key_size=32, left_out=0)
+    assert "peerNode" not in line.fields
+    assert "suppressed" not in line.fields
+    assert "198.18.0.12" in str(line.fields["msg"])

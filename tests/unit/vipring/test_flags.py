@@ -1,0 +1,149 @@
+"""Flags and environment: values, defaults, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vipring.flags import FlagError, parse_controller, parse_speaker
+
+RING = {
+    "METALLB_NODE_NAME": "n1",
+    "METALLB_HOST": "198.18.0.11",
+    "METALLB_ML_BIND_ADDR": "198.18.0.11",
+    "METALLB_ML_LABELS": "app=metallb,component=speaker",
+    "METALLB_ML_NAMESPACE": "metallb-system",
+}
+
+
+def refused(argv: list[str], env: dict[str, str]) -> FlagError:
+    with pytest.raises(FlagError) as caught:
+        parse_speaker(argv, env)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_the_manifest_of_metallb_v09() -> None:
+    options = parse_speaker(
+        ["--port=7472", "--config=config"], {**RING, "METALLB_ML_SECRET_KEY": "abc\ndef\n"}
+    )
+    assert (options.node_name, options.config_name, options.http_host, options.http_port) == (
+        "n1",
+        "config",
+        "198.18.0.11",
+        7472,
+    )
+    assert options.ring is not None
+    assert options.ring.secret == b"abc\ndef\n"
+    assert (options.ring.bind_address, options.ring.port, options.ring.key_size) == ("198.18.0.11", 7946, 32)
+    assert (options.ring.labels, options.ring.namespace) == (
+        "app=metallb,component=speaker",
+        "metallb-system",
+    )
+    assert options.order == "current"
+
+
+def test_flags_win_over_the_environment() -> None:
+    options = parse_speaker(
+        [
+            "--node-name=n9",
+            "--host=198.18.0.99",
+            "--ml-bindaddr=198.18.0.19",
+            "--ml-bindport=7947",
+            "--ml-labels=a=b",
+            "--ml-namespace=other",
+            "--ml-secret-key=xyz",
+            "--ring-key-size=16",
+            "--order=v0.9",
+        ],
+        {**RING, "METALLB_ML_SECRET_KEY": "abc", "METALLB_ML_BIND_PORT": "7999"},
+    )
+    assert options.node_name == "n9"
+    assert options.http_host == "198.18.0.99"
+    assert options.order == "v0.9"
+    assert options.ring is not None
+    assert (options.ring.bind_address, options.ring.port, options.ring.secret, options.ring.key_size) == (
+        "198.18.0.19",
+        7947,
+        b"xyz",
+        16,
+    )
+
+
+def test_secret_from_a_mounted_directory_or_a_file_is_never_trimmed(tmp_path: Path) -> None:
+    (tmp_path / "secretkey").write_bytes(b"  line1\nline2\n")
+    for path in (tmp_path, tmp_path / "secretkey"):
+        options = parse_speaker([], {**RING, "METALLB_ML_SECRET_KEY_PATH": str(path)})
+        assert options.ring is not None
+        assert options.ring.secret == b"  line1\nline2\n"
+
+
+def test_the_secret_is_not_shown_when_options_are_printed() -> None:
+    assert "hidden-text" not in repr(parse_speaker([], {**RING, "METALLB_ML_SECRET_KEY": "hidden-text"}))
+
+
+@pytest.mark.parametrize("missing", ["METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_NAMESPACE"])
+def test_the_ring_is_off_unless_address_labels_and_namespace_are_given(missing: str) -> None:
+    env = {name: value for name, value in RING.items() if name != missing}
+    assert parse_speaker([], env).ring is None
+
+
+def test_no_node_name_is_one_line_and_status_1() -> None:
+    error = refused([], {**RING, "METALLB_NODE_NAME": ""})
+    assert error.status == 1
+    assert "--node-name" in str(error)
+    assert "METALLB_NODE_NAME" in str(error)
+
+
+def test_no_secret_refuses_and_says_how_to_create_it() -> None:
+    error = refused([], RING)
+    assert error.status == 1
+    assert "kubectl create secret generic -n metallb-system memberlist" in str(error)
+    assert "--insecure-ring" in str(error)
+
+
+def test_an_empty_or_absent_secret_file_refuses(tmp_path: Path) -> None:
+    (tmp_path / "secretkey").write_bytes(b"")
+    empty = refused([], {**RING, "METALLB_ML_SECRET_KEY_PATH": str(tmp_path)})
+    assert "is empty" in str(empty)
+    assert empty.status == 1
+    absent = refused([f"--ml-secret-key-path={tmp_path / 'nowhere'}"], RING)
+    assert "cannot be read" in str(absent)
+    assert "openssl rand" in str(absent)
+
+
+def test_an_insecure_ring_must_be_asked_for() -> None:
+    options = parse_speaker(["--insecure-ring"], RING)
+    assert options.ring is not None
+    assert options.ring.secret is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "words"),
+    [
+        (["--port=0"], {}, ["--port", "'0'", "1 to 65535"]),
+        (["--port=http"], {}, ["--port", "'http'", "1 to 65535"]),
+        ([], {"METALLB_ML_BIND_PORT": "70000"}, ["METALLB_ML_BIND_PORT", "70000", "1 to 65535"]),
+        ([], {"METALLB_HOST": "localhost"}, ["METALLB_HOST", "not an IP address"]),
+        (["--ml-bindaddr=eth0"], {}, ["--ml-bindaddr", "'eth0'", "not an IP address"]),
+        (["--ring-key-size=24"], {}, ["--ring-key-size", "'24'", "16, 32"]),
+        (["--order=new"], {}, ["--order", "'new'", "current, v0.9"]),
+        (["--nod-name=x"], {}, ["--nod-name=x", "unknown flag", "--help"]),
+        (["--port"], {}, ["--port", "expected one argument"]),
+    ],
+)
+def test_a_wrong_value_names_its_flag_or_variable(
+    argv: list[str], env: dict[str, str], words: list[str]
+) -> None:
+    error = refused(argv, {**RING, "METALLB_ML_SECRET_KEY": "abc", **env})
+    assert error.status == 2
+    for word in words:
+        assert word in str(error)
+
+
+def test_controller_flags() -> None:
+    flags = parse_controller(["--port=7473", "--config=other"], {})
+    assert (flags.http_port, flags.config_name, flags.http_host) == (7473, "other", "")
+    with pytest.raises(FlagError, match="--node-name=x: unknown flag"):
+        parse_controller(["--node-name=x"], {})
