@@ -11,7 +11,9 @@ class Endpoint(NamedTuple):
     host: str
     port: int
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """`host:port`, with an IPv6 host in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

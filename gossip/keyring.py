@@ -43,9 +43,6 @@ class Keyring:
         self.keys: Final = tuple(dict.fromkeys(keys))
         self._ciphers: Final = tuple(AESGCM(key) for key in self.keys)
 
-    def __repr__(self) -> str:
-        return f"Keyring({len(self.keys)} keys)"
-
     def encrypt(self, plaintext: bytes, nonce: bytes, associated: bytes) -> bytes:
         """Ciphertext and 16-byte tag under the first key; `nonce` must never repeat (12 bytes)."""
         return self._ciphers[0].encrypt(nonce, plaintext, associated or None)

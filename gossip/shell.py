@@ -1,19 +1,58 @@
-"""The ring on real sockets: UDP and TCP on one port, one task that owns the node."""
+"""The ring on real sockets: UDP and TCP on one port, one task that owns the node.
 
+Everything that decides is in gossip.node; here bytes are moved and the clock is read.
+"""
+
+import contextlib
+import os
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Generic, Self, TypeVar
 
-from anyio.streams.memory import MemoryObjectReceiveStream
+import anyio
+import anyio.lowlevel
+from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from gossip.address import Endpoint
+from gossip.address import Endpoint, display, packed
 from gossip.config import SwimConfig
 from gossip.counters import Counters
+from gossip.errors import ConfigError, UsageError
 from gossip.keyring import Keyring
 from gossip.member import MemberView
-from gossip.outputs import MembershipEvent
+from gossip.node import SwimNode
+from gossip.outputs import (
+    CloseStream,
+    EventsLost,
+    ExchangeEnded,
+    LeaveDone,
+    MembershipEvent,
+    OpenStream,
+    Output,
+    SendDatagram,
+    WriteStream,
+)
+
+_RECEIVE_BUFFER: Final = 2 * 1024 * 1024
+"""Bytes asked of the kernel for arriving datagrams, as upstream does (memberlist net_transport.go)."""
+
+_BATCH: Final = 64
+"""Datagrams taken before their answers go out."""
+
+_BATCHES: Final = 32
+"""Batches before timers run although the socket is not empty: a flood must not stop them."""
+
+_CHUNK: Final = 65_536
+_REQUESTS: Final = 256
+_EVENTS: Final = 4096
+_PORT_ATTEMPTS: Final = 20
+_ACCEPT_PAUSE_S: Final = 0.1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +64,49 @@ class JoinResult:
     """Reason by endpoint."""
 
 
-class Ring:
-    """A member of a ring; use it as an async context manager."""
+@dataclass(slots=True)
+class _Join:
+    """A join under way."""
 
-    events: MemoryObjectReceiveStream[MembershipEvent]
-    counters: Counters
-    endpoint: Endpoint
-    """The advertised address and port."""
+    waiting: dict[int, Endpoint] = field(default_factory=dict)
+    contacted: list[Endpoint] = field(default_factory=list)
+    failed: dict[Endpoint, str] = field(default_factory=dict)
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+@dataclass(slots=True)
+class _Request(Generic[T]):
+    """Something another task wants of the node; the owner runs it and leaves the result."""
+
+    action: Callable[[SwimNode, float], T]
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: list[T] = field(default_factory=list)
+    """Empty when the ring was closed first."""
+
+
+@dataclass(slots=True)
+class _Link:
+    """A stream's task: how to stop it, and what it shall still write."""
+
+    scope: anyio.CancelScope
+    reply: bytes | None = None
+
+
+class Ring:
+    """A member of a ring; use it as an async context manager, which opens and closes the sockets.
+
+    Args:
+        name: the member's name; with Kubernetes that of the node.
+        bind: address and port for UDP and TCP; port 0 takes a free one.
+        advertise: how others reach it, if that differs from `bind`.
+        keyring: keys; None for plain text.
+        config: timing and limits.
+        meta: at most 512 bytes to announce.
+        rng: for choice and jitter; given by tests.
+
+    Raises:
+        ConfigError: `bind` is a wildcard or no address and `advertise` is not given.
+    """
 
     def __init__(
         self,
@@ -44,32 +119,386 @@ class Ring:
         meta: bytes,
         rng: random.Random | None = None,
     ) -> None:
-        raise NotImplementedError
+        for host, what in ((bind[0], "bind"), ((advertise or bind)[0], "advertise")):
+            try:
+                wildcard = not any(packed(host))
+            except ValueError:
+                raise ConfigError(f"{what}: {host!r}; an IP address is allowed") from None
+            if wildcard and what == "advertise":
+                raise ConfigError(f"advertise: needed, because bind is {host}, which others cannot reach")
+        self._name = name
+        self._bind = Endpoint(*bind)
+        self._advertise = advertise
+        self._keyring = keyring
+        self._config = config
+        self._meta = meta
+        self._rng = rng or random.Random()  # noqa: S311 - chance, not secrets
+        self._node: SwimNode | None = None
+        self._udp: socket.socket
+        self._tasks: TaskGroup
+        self._stack = contextlib.AsyncExitStack()
+        self._waiting: anyio.CancelScope | None = None
+        self._links: dict[int, _Link] = {}
+        self._joins: dict[int, _Join] = {}
+        self._left = anyio.Event()
+        self._events_lost = 0
+        self._wanted_meta: bytes | None = None
+        requests = anyio.create_memory_object_stream[_Request[object]](_REQUESTS)
+        self._submit: MemoryObjectSendStream[_Request[object]] = requests[0]
+        self._requests: MemoryObjectReceiveStream[_Request[object]] = requests[1]
+        events = anyio.create_memory_object_stream[MembershipEvent](_EVENTS)
+        self._tell: MemoryObjectSendStream[MembershipEvent] = events[0]
+        self.events: MemoryObjectReceiveStream[MembershipEvent] = events[1]
+        """What happens to members, for one reader; closed with the ring (EndOfStream or ClosedResourceError)."""
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._close_memory)
+            self._udp, listeners = await self._open_sockets()
+            stack.callback(self._udp.close)
+            for listener in listeners:
+                stack.push_async_callback(listener.aclose)
+            self._node = SwimNode(
+                name=self._name,
+                advertise=self._advertised(),
+                config=self._config,
+                keyring=self._keyring,
+                meta=self._meta,
+                rng=self._rng,
+                entropy=os.urandom,
+                now=time.monotonic(),
+            )
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            self._tasks.start_soon(self._own, self._node)
+            for listener in listeners:
+                self._tasks.start_soon(self._accept, listener)
+            self._stack = stack.pop_all()
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        raise NotImplementedError
+        self._tasks.cancel_scope.cancel()
+        return await self._stack.__aexit__(kind, error, trace)
 
-    async def join(self, endpoints: Sequence[tuple[str, int]]) -> JoinResult:
-        """Exchange state with each endpoint; never raises for unreachable peers."""
-        raise NotImplementedError
+    @property
+    def endpoint(self) -> Endpoint:
+        """The advertised address and port."""
+        return self.members()[self._name].endpoint
 
-    def set_meta(self, meta: bytes) -> None:
-        """Announce another meta (at most 512 bytes)."""
-        raise NotImplementedError
+    @property
+    def counters(self) -> Counters:
+        """Running totals."""
+        return self._running().counters
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the ring has keys."""
+        return self._keyring is not None
+
+    @property
+    def queue_depth(self) -> int:
+        """Messages waiting to be gossiped."""
+        return self._running().queue_depth()
+
+    @property
+    def health_score(self) -> int:
+        """0 for a healthy node, up to one less than `awareness_max_multiplier`."""
+        return self._running().health_score()
 
     def members(self) -> Mapping[str, MemberView]:
-        """Every known member by name, this node included."""
-        raise NotImplementedError
+        """Every known member by name, this node included; dead and left ones until they are forgotten."""
+        return self._running().members()
 
     def former(self) -> Mapping[str, MemberView]:
         """Members that died and were forgotten by the ring: whom to join again after a partition."""
-        raise NotImplementedError
+        return self._running().former()
+
+    def set_meta(self, meta: bytes) -> None:
+        """Announce another meta; of several in quick succession the last one counts.
+
+        Raises:
+            UsageError: more than 512 bytes, or the ring does not run.
+        """
+        self._running().check_meta(meta)
+        self._wanted_meta = meta
+        self._wake()
+
+    async def join(self, endpoints: Sequence[tuple[str, int]]) -> JoinResult:
+        """Exchange state with each endpoint, all at once; never raises for unreachable peers.
+
+        It takes at most `tcp_timeout_s` for every `max_streams` endpoints.
+
+        Raises:
+            UsageError: the ring does not run.
+        """
+        join = _Join()
+
+        def start(node: SwimNode, now: float) -> None:
+            numbers = node.join(endpoints, now=now)
+            join.waiting.update(zip(numbers, (Endpoint(*endpoint) for endpoint in endpoints), strict=True))
+            self._joins.update(dict.fromkeys(join.waiting, join))
+
+        if endpoints:
+            await self._ask(start)
+            await join.done.wait()
+        return JoinResult(tuple(join.contacted), join.failed)
 
     async def leave(self, timeout_s: float = 1.0) -> None:
         """Say goodbye; returns when it was spread or the time is over. The sockets stay open until the exit."""
-        raise NotImplementedError
+        await self._ask(lambda node, now: node.leave(now=now))
+        with anyio.move_on_after(timeout_s):
+            await self._left.wait()
+
+    def _running(self) -> SwimNode:
+        if self._node is None:
+            raise UsageError("the ring does not run")
+        return self._node
+
+    def _advertised(self) -> Endpoint:
+        port = self._udp.getsockname()[1]
+        if self._advertise is None:
+            return Endpoint(self._bind.host, port)
+        return Endpoint(self._advertise[0], self._advertise[1] or port)
+
+    async def _open_sockets(self) -> tuple[socket.socket, Sequence[SocketListener]]:
+        """UDP and TCP on the same port; a free port for one may be taken for the other, so try some."""
+        attempts = 1 if self._bind.port else _PORT_ATTEMPTS
+        while True:
+            attempts -= 1
+            udp = socket.socket(
+                socket.AF_INET6 if ":" in self._bind.host else socket.AF_INET, socket.SOCK_DGRAM
+            )
+            try:
+                udp.setblocking(False)
+                udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+                udp.bind(self._bind)
+                port = udp.getsockname()[1]
+                tcp = await anyio.create_tcp_listener(local_host=self._bind.host, local_port=port)
+            except OSError as error:
+                udp.close()
+                if attempts <= 0:
+                    raise ConfigError(f"bind: {self._bind.text}: {_why(error)}") from error
+            except BaseException:
+                udp.close()
+                raise
+            else:
+                return udp, [listener for listener in tcp.listeners if isinstance(listener, SocketListener)]
+
+    def _close_memory(self) -> None:
+        """Release whoever waits for the node, and end the events."""
+        self._node = None
+        with contextlib.suppress(anyio.WouldBlock, anyio.EndOfStream):
+            while True:
+                self._requests.receive_nowait().done.set()
+        for join in self._joins.values():
+            join.failed.update(dict.fromkeys(join.waiting.values(), "the ring was closed"))
+            join.done.set()
+        self._joins.clear()
+        self._requests.close()
+        self._submit.close()
+        self._tell.close()
+        self.events.close()
+
+    async def _ask(self, action: Callable[[SwimNode, float], T]) -> T:
+        """Have the owner run something.
+
+        Raises:
+            UsageError: the ring does not run.
+        """
+        self._running()
+        request = _Request(action)
+        try:
+            await self._submit.send(request)  # type: ignore[arg-type]  # only the asker reads the result
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise UsageError("the ring does not run") from None
+        self._wake()
+        await request.done.wait()
+        if not request.result:
+            raise UsageError("the ring was closed")
+        return request.result[0]
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _own(self, node: SwimNode) -> None:
+        """The one task that touches the node."""
+        self._perform(node.take_outputs())
+        batches = 0
+        while True:
+            emptied = self._receive(node)
+            self._serve_requests(node)
+            batches += 1
+            # What waits in the socket came before the deadline did; a late timer must not miss it.
+            if emptied or batches >= _BATCHES:
+                batches = 0
+                node.handle_timer(time.monotonic())
+                self._perform(node.take_outputs())
+            if emptied:
+                await self._wait(node)
+            else:
+                await anyio.lowlevel.checkpoint()
+
+    async def _wait(self, node: SwimNode) -> None:
+        deadline = node.next_deadline()
+        if deadline is None:
+            until = float("inf")
+        else:
+            until = anyio.current_time() + max(0.0, deadline - time.monotonic())
+        with anyio.CancelScope(deadline=until) as self._waiting:
+            await anyio.wait_readable(self._udp)
+        self._waiting = None
+
+    def _receive(self, node: SwimNode) -> bool:
+        """Take a batch of datagrams; True if the socket is empty."""
+        for _ in range(_BATCH):
+            try:
+                data, source = self._udp.recvfrom(_CHUNK)
+            except (BlockingIOError, InterruptedError):
+                return True
+            except OSError:
+                # An ICMP error of an earlier packet; the socket is fine.
+                continue
+            node.receive_datagram(data, source=_endpoint(source), now=time.monotonic())
+            self._perform(node.take_outputs())
+        return False
+
+    def _serve_requests(self, node: SwimNode) -> None:
+        if self._wanted_meta is not None:
+            node.set_meta(self._wanted_meta, now=time.monotonic())
+            self._wanted_meta = None
+            self._perform(node.take_outputs())
+        for _ in range(_REQUESTS):
+            try:
+                request = self._requests.receive_nowait()
+            except anyio.WouldBlock:
+                return
+            request.result.append(request.action(node, time.monotonic()))
+            self._perform(node.take_outputs())
+            request.done.set()
+
+    def _perform(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            match output:
+                case SendDatagram(to, data):
+                    self._send(to, data)
+                case OpenStream():
+                    link = self._links[output.stream] = _Link(anyio.CancelScope())
+                    self._tasks.start_soon(self._dial, output, link.scope)
+                case WriteStream(stream, data):
+                    if stream in self._links:
+                        self._links[stream].reply = data
+                case CloseStream(stream):
+                    if stream in self._links:
+                        self._links[stream].scope.cancel()
+                case ExchangeEnded(stream, to, _, error):
+                    self._joined(stream, to, error)
+                case LeaveDone():
+                    self._left.set()
+                case _:
+                    self._emit(output)
+
+    def _send(self, to: Endpoint, data: bytes) -> None:
+        host = f"::ffff:{to.host}" if self._udp.family == socket.AF_INET6 and ":" not in to.host else to.host
+        try:
+            self._udp.sendto(data, (host, to.port))
+        except OSError:
+            self.counters.send_errors += 1
+
+    def _emit(self, event: MembershipEvent) -> None:
+        try:
+            if self._events_lost:
+                self._tell.send_nowait(EventsLost(self._events_lost))
+                self._events_lost = 0
+            self._tell.send_nowait(event)
+        except anyio.WouldBlock:
+            self._events_lost += 1
+            self.counters.events_lost += 1
+        except anyio.BrokenResourceError:
+            # Nobody reads; members() tells all.
+            self.counters.events_lost += 1
+
+    def _joined(self, stream: int, to: Endpoint, error: str | None) -> None:
+        join = self._joins.pop(stream, None)
+        if join is None:
+            return
+        del join.waiting[stream]
+        if error is None:
+            join.contacted.append(to)
+        else:
+            join.failed[to] = error
+        if not join.waiting:
+            join.done.set()
+
+    async def _dial(self, output: OpenStream, scope: anyio.CancelScope) -> None:
+        number, error = output.stream, None
+        with scope:
+            try:
+                async with await anyio.connect_tcp(output.to.host, output.to.port) as stream:
+                    await stream.send(output.data)
+                    while True:
+                        await self._pass_on(number, await stream.receive(_CHUNK))
+            except anyio.EndOfStream:
+                pass
+            except (OSError, anyio.BrokenResourceError) as failure:
+                error = _why(failure)
+        del self._links[number]
+        if not scope.cancelled_caught:
+            await self._ask(lambda node, now: node.stream_ended(number, error=error, now=now))
+
+    async def _pass_on(self, number: int, data: bytes) -> None:
+        await self._ask(lambda node, now: node.receive_stream(number, data, now=now))
+
+    async def _accept(self, listener: SocketListener) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError:
+                # Out of descriptors, or the peer was gone before it was accepted.
+                await anyio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            self._tasks.start_soon(self._answer, stream)
+
+    async def _answer(self, stream: SocketStream) -> None:
+        async with stream:
+            try:
+                source = _endpoint(stream.extra(SocketAttribute.raw_socket).getpeername())  # noqa: S610 - anyio's
+            except OSError:
+                return
+            number = await self._ask(lambda node, now: node.accept_stream(source=source, now=now))
+            if number is None:
+                return
+            with anyio.CancelScope() as scope:
+                link = self._links[number] = _Link(scope)
+                error = await self._converse(stream, number, link)
+            del self._links[number]
+            if not scope.cancelled_caught:
+                await self._ask(lambda node, now: node.stream_ended(number, error=error, now=now))
+
+    async def _converse(self, stream: SocketStream, number: int, link: _Link) -> str | None:
+        """Hand over what comes until there is a reply to write; the reason if the stream broke."""
+        try:
+            while link.reply is None:
+                await self._pass_on(number, await stream.receive(_CHUNK))
+            with anyio.move_on_after(self._config.tcp_timeout_s):
+                await stream.send(link.reply)
+        except anyio.EndOfStream:
+            return None
+        except (OSError, anyio.BrokenResourceError) as failure:
+            return _why(failure)
+        return None
+
+
+def _endpoint(address: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
+    """A socket address; IPv4 seen through an IPv6 socket becomes IPv4."""
+    host = address[0].partition("%")[0]
+    return Endpoint(display(packed(host)) if host.startswith("::ffff:") else host, address[1])
+
+
+def _why(failure: BaseException) -> str:
+    """A failure of a socket in the words of the system."""
+    cause = failure.__cause__ or failure
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return str(cause) or type(cause).__name__

@@ -1,0 +1,221 @@
+"""Streams under way, in both directions: exchanges of state and pings by TCP (memberlist net.go, state.go)."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from gossip.address import Endpoint
+from gossip.context import Context
+from gossip.errors import DecodeError, RejectReason
+from gossip.keyring import Keyring
+from gossip.messages import Ack, ErrorReply, Ping, User, encode
+from gossip.outputs import CloseStream, ExchangeEnded, OpenStream, StreamPurpose, WriteStream
+from gossip.state import Membership
+from gossip.stream import PushPull, StreamMessage, StreamReader, encode_push_pull, frame
+from gossip.timers import TimerKind
+
+
+class _Stream:
+    """One stream; `purpose` is None where the peer opened it."""
+
+    __slots__ = ("peer", "purpose", "reader", "seq")
+
+    def __init__(
+        self, peer: Endpoint, reader: StreamReader, purpose: StreamPurpose | None, seq: int = 0
+    ) -> None:
+        self.peer = peer
+        self.reader = reader
+        self.purpose = purpose
+        self.seq = seq
+
+
+class Exchanges:
+    """All streams of a node. The shell moves bytes; what they mean, and how long they may take, is known here."""
+
+    def __init__(
+        self,
+        context: Context,
+        membership: Membership,
+        keyring: Keyring | None,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._context = context
+        self._membership = membership
+        self._keyring = keyring
+        self._entropy = entropy
+        self._streams: dict[int, _Stream] = {}
+        self._last = 0
+        self._joins: deque[tuple[int, Endpoint]] = deque()
+        self._buffered = 0
+        self.tcp_ping_answered: Callable[[int], None] | None = None
+        """Told the number of each ping that was answered by TCP."""
+
+    def join(self, seeds: Sequence[Endpoint], now: float) -> list[int]:
+        """Exchange state with each; the numbers under which `ExchangeEnded` will tell the outcome."""
+        numbers = []
+        for seed in seeds:
+            self._last += 1
+            numbers.append(self._last)
+            self._joins.append((self._last, seed))
+        self._start_joins(now)
+        return numbers
+
+    def open(
+        self,
+        purpose: StreamPurpose,
+        to: Endpoint,
+        now: float,
+        *,
+        timeout_s: float,
+        ping: Ping | None = None,
+        number: int | None = None,
+    ) -> int | None:
+        """Dial a peer; None if too many streams are open."""
+        if self._count(inbound=False) >= self._context.config.max_streams:
+            return None
+        if number is None:
+            self._last += 1
+            number = self._last
+        if ping is not None:
+            message = encode(ping)
+        else:
+            message = encode_push_pull(self._membership.states(), join=purpose is StreamPurpose.JOIN)
+        stream = _Stream(to, self._reader(), purpose, ping.seq if ping else 0)
+        self._streams[number] = stream
+        self._context.counters.streams_out += 1
+        self._context.timers.set((TimerKind.STREAM, number), now + timeout_s)
+        self._context.emit(OpenStream(number, to, purpose, self._frame(message)))
+        return number
+
+    def abandon(self, number: int) -> None:
+        """The answer is not wanted any more."""
+        if self._forget(number) is not None:
+            self._context.emit(CloseStream(number))
+
+    def accept(self, source: Endpoint, now: float) -> int | None:
+        """A peer connected; its number, or None when the connection must be closed."""
+        if self._count(inbound=True) >= self._context.config.max_streams:
+            self._context.reject(source, RejectReason.BUSY, "too many streams at once", now)
+            return None
+        self._last += 1
+        self._streams[self._last] = _Stream(source, self._reader(), None)
+        self._context.counters.streams_in += 1
+        self._context.timers.set((TimerKind.STREAM, self._last), now + self._context.config.tcp_timeout_s)
+        return self._last
+
+    def receive(self, number: int, data: bytes, now: float) -> None:
+        """Bytes came; unknown numbers are those of streams that were given up."""
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        if self._buffered + len(data) > self._context.config.max_buffered_bytes:
+            fault = DecodeError(RejectReason.TOO_LARGE, "too many bytes of unfinished streams")
+            self._refuse(number, stream, fault, now)
+            return
+        self._buffered += len(data)
+        try:
+            message = stream.reader.feed(data)
+        except DecodeError as error:
+            self._refuse(number, stream, error, now)
+            return
+        if message is None:
+            return
+        if stream.purpose is None:
+            self._serve(number, stream, message, now)
+        else:
+            self._take_reply(number, stream, message, now)
+
+    def ended(self, number: int, error: str | None, now: float) -> None:
+        """The peer closed the stream, or it broke; `error` is None for an orderly end."""
+        stream = self._forget(number)
+        if stream is None:
+            return
+        fault = stream.reader.truncated()
+        if stream.purpose is not None:
+            self._report(number, stream, error or fault.detail, now)
+        elif error is None and stream.reader.buffered:
+            self._context.reject(stream.peer, fault.reason, fault.detail, now)
+
+    def expired(self, number: int, now: float) -> None:
+        """The stream took too long."""
+        stream = self._forget(number)
+        if stream is None:
+            return
+        self._context.emit(CloseStream(number))
+        if stream.purpose is not None:
+            self._report(number, stream, "timed out", now)
+        elif stream.reader.buffered:
+            self._context.reject(stream.peer, RejectReason.TRUNCATED, "a stream took too long", now)
+
+    def _serve(self, number: int, stream: _Stream, message: StreamMessage, now: float) -> None:
+        self._forget(number)
+        if isinstance(message, PushPull):
+            # The answer is our table before the merge, as the peer expects it (memberlist net.go).
+            reply = encode_push_pull(self._membership.states(), join=message.join)
+            self._context.emit(WriteStream(number, self._frame(reply)))
+            self._membership.merge(message.states, stream.peer, now)
+            return
+        if isinstance(message, Ping):
+            if message.node in ("", self._membership.me.name):
+                self._context.emit(WriteStream(number, self._frame(encode(Ack(message.seq)))))
+                return
+            self._context.reject(stream.peer, RejectReason.WRONG_NODE, f"ping for {message.node!r}", now)
+        elif not isinstance(message, User):
+            kind = type(message).__name__
+            self._context.reject(stream.peer, RejectReason.UNSUPPORTED, f"{kind} begins a stream", now)
+        self._context.emit(CloseStream(number))
+
+    def _take_reply(self, number: int, stream: _Stream, message: StreamMessage, now: float) -> None:
+        self._forget(number)
+        self._context.emit(CloseStream(number))
+        error: str | None
+        if isinstance(message, ErrorReply):
+            error = f"remote error: {message.error}"
+            self._context.reject(stream.peer, RejectReason.REMOTE_ERROR, message.error, now)
+        elif isinstance(message, Ack) and stream.purpose is StreamPurpose.PING:
+            error = None if message.seq == stream.seq else "answers another ping"
+            if error is None and self.tcp_ping_answered is not None:
+                self.tcp_ping_answered(stream.seq)
+        elif isinstance(message, PushPull) and stream.purpose is not StreamPurpose.PING:
+            error = self._membership.merge(message.states, stream.peer, now)
+        else:
+            error = f"answers with {type(message).__name__}"
+            self._context.reject(stream.peer, RejectReason.UNSUPPORTED, error, now)
+        self._report(number, stream, error, now)
+
+    def _refuse(self, number: int, stream: _Stream, fault: DecodeError, now: float) -> None:
+        self._forget(number)
+        self._context.reject(stream.peer, fault.reason, fault.detail, now)
+        if stream.purpose is None:
+            self._context.emit(WriteStream(number, self._frame(encode(ErrorReply(fault.detail)))))
+        else:
+            self._context.emit(CloseStream(number))
+            self._report(number, stream, fault.detail, now)
+
+    def _report(self, number: int, stream: _Stream, error: str | None, now: float) -> None:
+        assert stream.purpose is not None
+        self._context.emit(ExchangeEnded(number, stream.peer, stream.purpose, error))
+        self._start_joins(now)
+
+    def _start_joins(self, now: float) -> None:
+        timeout = self._context.config.tcp_timeout_s
+        while self._joins:
+            number, seed = self._joins[0]
+            if self.open(StreamPurpose.JOIN, seed, now, timeout_s=timeout, number=number) is None:
+                return
+            self._joins.popleft()
+
+    def _forget(self, number: int) -> _Stream | None:
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            self._buffered -= stream.reader.buffered
+            self._context.timers.cancel((TimerKind.STREAM, number))
+        return stream
+
+    def _count(self, *, inbound: bool) -> int:
+        return sum((stream.purpose is None) is inbound for stream in self._streams.values())
+
+    def _reader(self) -> StreamReader:
+        return StreamReader(self._context.config, self._keyring)
+
+    def _frame(self, message: bytes) -> bytes:
+        return frame(message, self._keyring, self._entropy, self._context.config.protocol_version)

@@ -1,0 +1,301 @@
+"""A member of the ring without sockets or clock: bytes and time go in, outputs come out.
+
+The wire and the rules are those of hashicorp/memberlist. After every call the application takes the outputs, performs
+them in order, and arms one timer for `next_deadline`.
+"""
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from gossip.address import Endpoint
+from gossip.awareness import Awareness
+from gossip.config import PUSH_PULL_SCALE_THRESHOLD, SwimConfig
+from gossip.context import Context
+from gossip.counters import Counters
+from gossip.errors import RejectReason, UsageError
+from gossip.exchange import Exchanges
+from gossip.keyring import Keyring
+from gossip.member import Member, MemberState, MemberView
+from gossip.messages import (
+    NAME_MAX_SIZE,
+    Ack,
+    Alive,
+    Dead,
+    IndirectPing,
+    Nack,
+    PacketMessage,
+    Ping,
+    Suspect,
+    encode,
+)
+from gossip.outputs import Output, StreamPurpose
+from gossip.packet import PacketCodec
+from gossip.probe import Prober
+from gossip.queue import BroadcastQueue
+from gossip.relay import Relay, reply_endpoint
+from gossip.sealing import overhead
+from gossip.state import Membership, checked_meta
+from gossip.timers import TimerKind
+from gossip.transmit import Transmitter
+
+__all__ = ["MemberState", "MemberView", "SwimNode"]
+
+
+class SwimNode:
+    """One member.
+
+    Args:
+        name: the identity of the member, unique in the ring.
+        advertise: the address and port at which others reach it, an IP address as text.
+        config: timing and limits.
+        keyring: keys of the ring; None for a ring in plain text.
+        meta: what to announce, at most 512 bytes.
+        rng: for choice and jitter.
+        entropy: gives unpredictable bytes for nonces.
+        now: monotonic seconds.
+
+    Raises:
+        UsageError: a name, address or meta that cannot be announced.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        advertise: tuple[str, int],
+        config: SwimConfig,
+        keyring: Keyring | None,
+        meta: bytes,
+        rng: random.Random,
+        entropy: Callable[[int], bytes],
+        now: float,
+    ) -> None:
+        if not 0 < len(name.encode()) <= NAME_MAX_SIZE:
+            raise UsageError(f"name: has {len(name.encode())} bytes; 1 to {NAME_MAX_SIZE} are allowed")
+        checked_meta(meta)
+        if not 0 < advertise[1] <= 0xFFFF:
+            raise UsageError(f"advertise: port is {advertise[1]}; 1 to 65535 is allowed")
+        context = self._context = Context(config, rng)
+        self._encrypted = keyring is not None
+        self._codec = PacketCodec(config, keyring, entropy)
+        self._queue = BroadcastQueue(config.retransmit_mult)
+        self._awareness = Awareness(config.awareness_max_multiplier)
+        try:
+            self._membership = Membership(
+                context,
+                self._queue,
+                self._awareness,
+                name=name,
+                advertise=Endpoint(*advertise),
+                meta=meta,
+                now=now,
+            )
+        except ValueError:
+            raise UsageError(f"advertise: {advertise[0]!r} is no IP address") from None
+        self._transmitter = Transmitter(context, self._codec, self._queue, self._membership)
+        self._relay = Relay(context, self._transmitter, self._membership)
+        self._exchanges = Exchanges(context, self._membership, keyring, entropy)
+        self._prober = Prober(context, self._transmitter, self._membership, self._awareness, self._exchanges)
+        self._exchanges.tcp_ping_answered = self._prober.tcp_answered
+        self._gossip_phase = now + rng.random() * config.gossip_interval_s
+        self._prober.start(now)
+        if config.push_pull_interval_s > 0:
+            stagger = rng.random() * config.push_pull_interval_s
+            context.timers.set((TimerKind.PUSH_PULL, 0), now + stagger + config.push_pull_interval_s)
+        self._arm_gossip(now)
+
+    @property
+    def counters(self) -> Counters:
+        """Running totals; the shell adds to its own fields of them."""
+        return self._context.counters
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the ring has keys."""
+        return self._encrypted
+
+    def members(self) -> Mapping[str, MemberView]:
+        """Every known member by name, this node included; also dead and left ones that are not yet forgotten."""
+        return self._membership.views()
+
+    def former(self) -> Mapping[str, MemberView]:
+        """Members that died (not left) and were forgotten: nobody looks for them unless somebody joins them."""
+        return dict(self._membership.former)
+
+    def health_score(self) -> int:
+        """0 for a healthy node, up to one less than `awareness_max_multiplier`."""
+        return self._awareness.score
+
+    def queue_depth(self) -> int:
+        """Messages waiting to be gossiped."""
+        return len(self._queue)
+
+    def join(self, seeds: Sequence[tuple[str, int]], *, now: float) -> list[int]:
+        """Exchange state with these endpoints, at any time and as often as wanted.
+
+        Returns:
+            One stream number for each seed, under which `ExchangeEnded` tells the outcome.
+        """
+        numbers = self._exchanges.join([Endpoint(*seed) for seed in seeds], now)
+        self._arm_gossip(now)
+        return numbers
+
+    def leave(self, *, now: float) -> None:
+        """Say goodbye; `LeaveDone` follows when it was spread. The node goes on answering, but cannot come back."""
+        self._membership.leave(now)
+        self._arm_gossip(now)
+
+    @staticmethod
+    def check_meta(meta: bytes) -> None:
+        """Raise UsageError for more than 512 bytes of meta."""
+        checked_meta(meta)
+
+    def set_meta(self, meta: bytes, *, now: float) -> None:
+        """Announce another meta, delayed if the last change was less than `meta_min_interval_s` ago.
+
+        Raises:
+            UsageError: more than 512 bytes.
+        """
+        self._membership.set_meta(meta, now)
+        self._arm_gossip(now)
+
+    def receive_datagram(self, data: bytes, *, source: Endpoint, now: float) -> None:
+        """A UDP packet came. Never raises for what it holds."""
+        counters = self._context.counters
+        counters.packets_in += 1
+        counters.bytes_in += len(data)
+        messages, faults = self._codec.unpack(data)
+        for fault in faults:
+            reason, detail = fault.reason, fault.detail
+            if not self._encrypted and _looks_encrypted(data):
+                reason, detail = RejectReason.ENCRYPTED, "looks encrypted; this ring has no key"
+            self._context.reject(source, reason, detail, now)
+        for message in messages:
+            counters.messages_in[type(message).__name__] += 1
+            self._receive(message, source, now)
+        self._arm_gossip(now)
+
+    def accept_stream(self, *, source: Endpoint, now: float) -> int | None:
+        """A peer connected by TCP; the number of the stream, or None if it must be closed at once."""
+        return self._exchanges.accept(source, now)
+
+    def receive_stream(self, stream: int, data: bytes, *, now: float) -> None:
+        """Bytes came on a stream. Never raises for what they hold; numbers of ended streams are ignored."""
+        self._exchanges.receive(stream, data, now)
+        self._arm_gossip(now)
+
+    def stream_ended(self, stream: int, *, error: str | None, now: float) -> None:
+        """The peer closed the stream (`error` None), or it could not be opened or broke."""
+        self._exchanges.ended(stream, error, now)
+
+    def next_deadline(self) -> float | None:
+        """Monotonic seconds at which `handle_timer` wants to be called."""
+        return self._context.timers.next()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due, in the order of the deadlines; early calls do nothing."""
+        timers = self._context.timers
+        while (due := timers.pop(now)) is not None:
+            (kind, which), at = due
+            self._fire(kind, which, at, now)
+        self._arm_gossip(now)
+
+    def take_outputs(self) -> list[Output]:
+        """Everything to be done since the last call, in order."""
+        outputs = self._context.outputs
+        if not outputs:
+            return []
+        taken = outputs.copy()
+        outputs.clear()
+        return taken
+
+    def _receive(self, message: PacketMessage, source: Endpoint, now: float) -> None:
+        if isinstance(message, Ping):
+            self._answer(message, source, now)
+        elif isinstance(message, Ack):
+            if not self._prober.acked(message.seq, now):
+                self._relay.acked(message.seq)
+        elif isinstance(message, Alive):
+            self._membership.alive(message, source, now)
+        elif isinstance(message, Suspect):
+            self._membership.suspect(message, now)
+        elif isinstance(message, Dead):
+            self._membership.dead(message, now)
+        elif isinstance(message, IndirectPing):
+            self._relay.ask(message, source, now)
+        elif isinstance(message, Nack):
+            self._prober.nacked(message.seq)
+
+    def _answer(self, ping: Ping, source: Endpoint, now: float) -> None:
+        if ping.node and ping.node != self._membership.me.name:
+            self._context.reject(source, RejectReason.WRONG_NODE, f"ping for {ping.node!r}", now)
+            return
+        to = reply_endpoint(ping.source_addr, ping.source_port, source)
+        self._transmitter.send(to, encode(Ack(ping.seq)))
+
+    def _fire(self, kind: TimerKind, which: str | int, at: float, now: float) -> None:
+        match kind:
+            case TimerKind.PROBE_TICK:
+                self._prober.tick(at, now)
+            case TimerKind.PROBE_TIMEOUT:
+                self._prober.direct_timeout(now)
+            case TimerKind.PROBE_END:
+                self._prober.end(now)
+            case TimerKind.RELAY:
+                assert isinstance(which, int)
+                self._relay.expired(which)
+            case TimerKind.SUSPICION:
+                assert isinstance(which, str)
+                self._membership.suspicion_expired(which, now)
+            case TimerKind.GOSSIP:
+                self._gossip(now)
+            case TimerKind.PUSH_PULL:
+                self._push_pull(now)
+            case TimerKind.STREAM:
+                assert isinstance(which, int)
+                self._exchanges.expired(which, now)
+            case TimerKind.META:
+                self._membership.meta_due(now)
+
+    def _arm_gossip(self, now: float) -> None:
+        """Wake at the next tick of the gossip interval, if there is anything to say."""
+        if not len(self._queue) or (TimerKind.GOSSIP, 0) in self._context.timers:
+            return
+        interval = self._context.config.gossip_interval_s
+        at = self._gossip_phase + math.ceil((now - self._gossip_phase) / interval) * interval
+        # Rounding must not name this very instant again: a tick would then follow a tick without end.
+        self._context.timers.set((TimerKind.GOSSIP, 0), at if at > now else at + interval)
+
+    def _gossip(self, now: float) -> None:
+        config, me = self._context.config, self._membership.me
+        horizon = now - config.gossip_to_the_dead_time_s
+
+        def wanted(member: Member) -> bool:
+            if member.state is MemberState.DEAD:
+                return member.since >= horizon
+            return member is not me and member.state.present
+
+        for member in self._membership.pick(config.gossip_nodes, wanted):
+            if not self._transmitter.gossip(member):
+                return
+
+    def _push_pull(self, now: float) -> None:
+        config, members = self._context.config, self._membership
+        scale = push_pull_scale(len(members.order))
+        self._context.timers.set((TimerKind.PUSH_PULL, 0), now + scale * config.push_pull_interval_s)
+        peers = members.pick(1, lambda member: member.state is MemberState.ALIVE and member is not members.me)
+        for peer in peers:
+            self._exchanges.open(StreamPurpose.SYNC, peer.endpoint, now, timeout_s=config.tcp_timeout_s)
+
+
+def push_pull_scale(members: int) -> int:
+    """By how much the push/pull interval grows with the table (memberlist util.go, pushPullScale)."""
+    if members <= PUSH_PULL_SCALE_THRESHOLD:
+        return 1
+    return math.ceil(math.log2(members) - math.log2(PUSH_PULL_SCALE_THRESHOLD)) + 1
+
+
+def _looks_encrypted(data: bytes) -> bool:
+    """An encryption version, a nonce and a tag fit, and no map or array follows the first byte."""
+    return len(data) >= overhead(2) and data[0] in (0, 1) and not 0x80 <= data[1] <= 0x9F

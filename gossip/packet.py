@@ -1,0 +1,176 @@
+"""A datagram and its layers: encryption, CRC, compression, compound (memberlist net.go, util.go)."""
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from gossip import lzw
+from gossip.config import SwimConfig
+from gossip.errors import DecodeError, RejectReason
+from gossip.keyring import Keyring
+from gossip.messages import (
+    Compressed,
+    MessageType,
+    PacketMessage,
+    decode_map,
+    decode_packet_message,
+    encode,
+)
+from gossip.sealing import overhead, seal, unseal
+
+COMPOUND_OVERHEAD: Final = 2
+"""Bytes of a compound's head, and of each part's length."""
+
+COMPOUND_MAX_PARTS: Final = 127
+"""Members before 0.2.4 compute the length table in 8 bits and crash on more; newer ones take 255."""
+
+_DATAGRAM_MAX: Final = 65_536
+"""What a datagram may expand to, all of its compressed parts together."""
+
+_MAX_DEPTH: Final = 4
+"""Nested wrappers: real packets have a compound within compression."""
+
+_MAX_MESSAGES: Final = 1024
+"""Messages taken from one datagram; more are only possible by nesting compounds."""
+
+_LABEL: Final = MessageType.HAS_LABEL
+_COMPRESS: Final = int(MessageType.COMPRESS)
+_COMPOUND: Final = int(MessageType.COMPOUND)
+
+
+def compound(parts: Sequence[bytes]) -> bytes:
+    """One message out of 1 to 127 non-empty messages of at most 65,535 bytes each."""
+    assert 0 < len(parts) <= COMPOUND_MAX_PARTS
+    head = struct.pack(f">BB{len(parts)}H", _COMPOUND, len(parts), *map(len, parts))
+    return head + b"".join(parts)
+
+
+def compress(message: bytes) -> bytes:
+    """The message wrapped in the compression type, also where that is longer."""
+    return encode(Compressed(0, lzw.compress(message)))
+
+
+def expand(body: bytes | memoryview, limit: int) -> bytes:
+    """Undo the compression: `body` is what follows its type byte.
+
+    Raises:
+        DecodeError: MALFORMED, TRUNCATED or TOO_LARGE (more than `limit` bytes).
+    """
+    wrapped = decode_map(body, Compressed)
+    return expand_wrapped(wrapped, limit)
+
+
+def expand_wrapped(wrapped: Compressed, limit: int) -> bytes:
+    """The same, once the wrapper is decoded."""
+    if wrapped.algorithm != 0:
+        raise DecodeError(RejectReason.UNSUPPORTED, f"compression algorithm {wrapped.algorithm}")
+    data = lzw.decompress(wrapped.data, limit=limit)
+    if not data:
+        raise DecodeError(RejectReason.MALFORMED, "a compressed message expands to nothing")
+    return data
+
+
+def with_crc(message: bytes) -> bytes:
+    """The message behind its CRC-32 (IEEE, network order)."""
+    return b"\x0c" + zlib.crc32(message).to_bytes(4, "big") + message
+
+
+class Decoded(NamedTuple):
+    """What a datagram held: the good messages in order, and the faults of the others."""
+
+    messages: list[PacketMessage]
+    faults: list[DecodeError]
+
+
+class PacketCodec:
+    """Packs messages into datagrams and back, for one ring."""
+
+    def __init__(self, config: SwimConfig, keyring: Keyring | None, entropy: Callable[[int], bytes]) -> None:
+        self._keyring = keyring
+        self._entropy = entropy
+        self._protocol = config.protocol_version
+        self._compression = config.enable_compression
+        sealed = overhead(self._protocol) if keyring is not None else 0
+        self.budget: Final = config.udp_buffer_size - COMPOUND_OVERHEAD - sealed
+        """Bytes for the parts of one datagram, 2 for each part's length included."""
+
+    def pack(self, parts: Sequence[bytes], *, crc: bool) -> bytes:
+        """One datagram out of encoded messages; a single one travels bare."""
+        data = parts[0] if len(parts) == 1 else compound(parts)
+        if self._compression:
+            shorter = compress(data)
+            if len(shorter) < len(data):
+                data = shorter
+        if crc:
+            data = with_crc(data)
+        if self._keyring is not None:
+            data = seal(data, self._keyring, self._entropy, self._protocol)
+        return data
+
+    def unpack(self, data: bytes) -> Decoded:
+        """Read a datagram. Never raises: one bad part does not spoil the others."""
+        unpacking = _Unpacking()
+        try:
+            unpacking.take(self._open(data), 0)
+        except DecodeError as fault:
+            unpacking.faults.append(fault)
+        return Decoded(unpacking.messages, unpacking.faults)
+
+    def _open(self, data: bytes) -> bytes:
+        if not data:
+            raise DecodeError(RejectReason.TRUNCATED, "empty packet")
+        if data[0] == _LABEL:
+            raise DecodeError(RejectReason.LABELLED, "carries a label; this ring has none")
+        if self._keyring is not None:
+            data = unseal(data, self._keyring)
+        if data[:1] == b"\x0c":
+            if len(data) < 5:
+                raise DecodeError(RejectReason.TRUNCATED, "CRC without a message")
+            body = data[5:]
+            if zlib.crc32(body) != int.from_bytes(data[1:5], "big"):
+                raise DecodeError(RejectReason.CHECKSUM, "the CRC does not fit")
+            return body
+        return data
+
+
+class _Unpacking:
+    """One datagram being taken apart, with what it may still cost."""
+
+    def __init__(self) -> None:
+        self.messages: list[PacketMessage] = []
+        self.faults: list[DecodeError] = []
+        self._expandable = _DATAGRAM_MAX
+        self._countdown = _MAX_MESSAGES
+
+    def take(self, data: bytes, depth: int) -> None:
+        kind = data[0] if data else -1
+        if kind not in (_COMPRESS, _COMPOUND):
+            self.messages.append(decode_packet_message(data))
+            return
+        if depth >= _MAX_DEPTH:
+            raise DecodeError(RejectReason.TOO_LARGE, f"more than {_MAX_DEPTH} wrappers within each other")
+        if kind == _COMPRESS:
+            inner = expand(memoryview(data)[1:], self._expandable)
+            self._expandable -= len(inner)
+            self.take(inner, depth + 1)
+        else:
+            self._take_compound(data, depth + 1)
+
+    def _take_compound(self, data: bytes, depth: int) -> None:
+        count = data[1] if len(data) > 1 else 0
+        start = 2 + 2 * count
+        if not count or len(data) < start:
+            raise DecodeError(RejectReason.TRUNCATED, "a compound without its table of lengths")
+        for length in struct.unpack_from(f">{count}H", data, 2):
+            end = start + length
+            if end > len(data):
+                raise DecodeError(RejectReason.TRUNCATED, "a compound that lacks its last parts")
+            self._countdown -= 1
+            if self._countdown < 0:
+                raise DecodeError(RejectReason.TOO_LARGE, f"more than {_MAX_MESSAGES} messages in a packet")
+            try:
+                self.take(data[start:end], depth)
+            except DecodeError as fault:
+                self.faults.append(fault)
+            start = end

@@ -1,0 +1,211 @@
+"""A TCP stream and its layers, read as the bytes come (memberlist net.go, security.go)."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import msgpack
+
+from gossip.config import SwimConfig
+from gossip.errors import DecodeError, RejectReason
+from gossip.keyring import Keyring
+from gossip.messages import (
+    ARRAY_MAX,
+    MAP_MAX,
+    MSGPACK_ERRORS,
+    Ack,
+    Compressed,
+    ErrorReply,
+    MessageType,
+    NodeState,
+    Ping,
+    PushPullHeader,
+    Struct,
+    User,
+    UserHeader,
+    encode,
+    from_object,
+)
+from gossip.packet import expand_wrapped
+from gossip.sealing import overhead, seal, unseal
+
+_FRAME_HEAD: Final = 5
+"""Bytes before an encrypted frame: type and length."""
+
+
+class PushPull(NamedTuple):
+    """One direction of an exchange of state."""
+
+    join: bool
+    states: list[NodeState]
+    user_state: bytes
+
+
+StreamMessage: TypeAlias = PushPull | Ping | Ack | User | ErrorReply
+
+_MAPS: Final[dict[int, type[Struct]]] = {
+    MessageType.PING: Ping,
+    MessageType.ACK: Ack,
+    MessageType.PUSH_PULL: PushPullHeader,
+    MessageType.USER: UserHeader,
+    MessageType.COMPRESS: Compressed,
+    MessageType.ERROR: ErrorReply,
+}
+
+
+def encode_push_pull(states: Sequence[NodeState], *, join: bool, user_state: bytes = b"") -> bytes:
+    """One direction of an exchange of state, before encryption."""
+    header = encode(PushPullHeader(len(states), len(user_state), join))
+    return b"".join((header, *map(encode, states), user_state))
+
+
+def encode_user(payload: bytes) -> bytes:
+    """A user message as it travels on a stream, before encryption."""
+    return encode(UserHeader(len(payload))) + payload
+
+
+def frame(
+    message: bytes, keyring: Keyring | None, entropy: Callable[[int], bytes], protocol_version: int
+) -> bytes:
+    """The message as it goes onto the stream: one encrypted frame, or bare in a ring without keys."""
+    if keyring is None:
+        return message
+    padding = 16 - len(message) % 16 if protocol_version == 1 else 0
+    length = overhead(2) + len(message) + padding
+    head = bytes((MessageType.ENCRYPT,)) + length.to_bytes(4, "big")
+    return head + seal(message, keyring, entropy, protocol_version, associated=head)
+
+
+class StreamReader:
+    """Collects the one message of one direction of a stream, in whatever pieces it comes."""
+
+    def __init__(self, config: SwimConfig, keyring: Keyring | None) -> None:
+        self._config = config
+        self._keyring = keyring
+        self._sealed = bytearray()
+        self._reader: _MessageReader | None = None
+        self.buffered = 0
+        """Bytes taken in so far; the caller bounds them over all streams."""
+
+    def feed(self, data: bytes) -> StreamMessage | None:
+        """Take bytes in; the message once it is complete (what follows it is ignored).
+
+        Raises:
+            DecodeError: nothing good can follow any more.
+        """
+        self.buffered += len(data)
+        if self.buffered > self._config.max_stream_bytes + _FRAME_HEAD:
+            raise DecodeError(RejectReason.TOO_LARGE, f"more than {self._config.max_stream_bytes} bytes")
+        if self._reader is not None:
+            return self._reader.feed(data)
+        self._sealed += data
+        if not self._sealed:
+            return None
+        first = self._sealed[0]
+        if first == MessageType.HAS_LABEL:
+            raise DecodeError(RejectReason.LABELLED, "carries a label; this ring has none")
+        if first == MessageType.ENCRYPT:
+            return self._feed_frame()
+        if self._keyring is not None:
+            raise DecodeError(RejectReason.UNENCRYPTED, f"begins with byte {first}, not an encrypted frame")
+        self._reader = _MessageReader(self._config)
+        return self._reader.feed(bytes(self._sealed))
+
+    def truncated(self) -> DecodeError:
+        """What to say when the stream ends before the message does."""
+        return DecodeError(RejectReason.TRUNCATED, f"ended after {self.buffered} bytes")
+
+    def _feed_frame(self) -> StreamMessage | None:
+        if self._keyring is None:
+            raise DecodeError(RejectReason.ENCRYPTED, "an encrypted frame; this ring has no key")
+        if len(self._sealed) < _FRAME_HEAD:
+            return None
+        head = bytes(self._sealed[:_FRAME_HEAD])
+        length = int.from_bytes(head[1:], "big")
+        if length > self._config.max_stream_bytes:
+            raise DecodeError(RejectReason.TOO_LARGE, f"an encrypted frame of {length} bytes")
+        if len(self._sealed) < _FRAME_HEAD + length:
+            return None
+        plaintext = unseal(bytes(self._sealed[_FRAME_HEAD : _FRAME_HEAD + length]), self._keyring, head)
+        message = _MessageReader(self._config).feed(plaintext)
+        if message is None:
+            raise DecodeError(RejectReason.TRUNCATED, "an encrypted frame ends within its message")
+        return message
+
+
+class _MessageReader:
+    """Reads one plain message piece by piece, without going over any byte twice."""
+
+    def __init__(self, config: SwimConfig, *, compressed: bool = False) -> None:
+        self._config = config
+        self._inner = compressed
+        self._kind: int | None = None
+        self._header: PushPullHeader | UserHeader | None = None
+        self._states: list[NodeState] = []
+        self._payload = bytearray()
+        self._unpacker = msgpack.Unpacker(
+            raw=True,
+            strict_map_key=True,
+            max_buffer_size=max(config.max_stream_bytes, config.max_decompressed_bytes),
+            max_array_len=ARRAY_MAX,
+            max_map_len=MAP_MAX,
+        )
+
+    def feed(self, data: bytes) -> StreamMessage | None:
+        if self._kind is None:
+            if not data:
+                return None
+            self._kind = data[0]
+            data = data[1:]
+            if self._kind not in _MAPS or (self._inner and self._kind == MessageType.COMPRESS):
+                raise DecodeError(RejectReason.UNSUPPORTED, f"message type {self._kind} on a stream")
+        try:
+            self._unpacker.feed(data)
+            return self._advance()
+        except msgpack.OutOfData:
+            return None
+        except MSGPACK_ERRORS as error:
+            raise DecodeError(RejectReason.MALFORMED, f"stream: {type(error).__name__}") from None
+
+    def _advance(self) -> StreamMessage | None:
+        assert self._kind is not None
+        if self._header is None:
+            message = from_object(self._unpacker.unpack(), _MAPS[self._kind])
+            if isinstance(message, Compressed):
+                return self._expanded(message)
+            if isinstance(message, (Ping, Ack, ErrorReply)):
+                return message
+            assert isinstance(message, (PushPullHeader, UserHeader))
+            self._header = self._checked(message)
+        header = self._header
+        if isinstance(header, UserHeader):
+            return User(bytes(self._payload)) if self._read_payload(header.length) else None
+        while len(self._states) < header.nodes:
+            self._states.append(from_object(self._unpacker.unpack(), NodeState))
+        if not self._read_payload(header.user_state_len):
+            return None
+        return PushPull(header.join, self._states, bytes(self._payload))
+
+    def _read_payload(self, length: int) -> bool:
+        if len(self._payload) < length:
+            self._payload += self._unpacker.read_bytes(length - len(self._payload))
+        return len(self._payload) >= length
+
+    def _checked(self, header: PushPullHeader | UserHeader) -> PushPullHeader | UserHeader:
+        config = self._config
+        if isinstance(header, UserHeader):
+            payload = header.length
+        else:
+            payload = header.user_state_len
+            # A peer may know some that left, or that we forgot, on top of a full table.
+            if header.nodes > 2 * config.max_members:
+                raise DecodeError(RejectReason.TOO_LARGE, f"announces {header.nodes} members")
+        if payload > config.max_stream_bytes:
+            raise DecodeError(RejectReason.TOO_LARGE, f"announces {payload} bytes of user data")
+        return header
+
+    def _expanded(self, wrapped: Compressed) -> StreamMessage:
+        plain = expand_wrapped(wrapped, self._config.max_decompressed_bytes)
+        message = _MessageReader(self._config, compressed=True).feed(plain)
+        if message is None:
+            raise DecodeError(RejectReason.TRUNCATED, "a compressed stream ends within its message")
+        return message
