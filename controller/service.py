@@ -40,12 +40,14 @@ class LogFact:
 class Outcome:
     """What a service should look like. `address` None means that status.loadBalancer is empty.
 
-    `pool` is the pool of the address. `error` says why a service that wants an address has none.
+    `pool` is the pool of the address. `error` says why a service that wants an address has none, `obstacle` why it
+    must not have one.
     """
 
     address: Address | None
     pool: str | None = None
     error: str | None = None
+    obstacle: str | None = None
     events: tuple[EventFact, ...] = ()
     facts: tuple[LogFact, ...] = ()
 
@@ -94,7 +96,7 @@ def converge(service: Service, current: Address | None, allocator: Allocator) ->
     if obstacle:
         allocator.release(key)
         held = current is not None or bool(service.status.load_balancer.ingress)
-        return Outcome(None, facts=(_cleared(key, obstacle),) if held else ())
+        return Outcome(None, obstacle=obstacle, facts=(_cleared(key, obstacle),) if held else ())
     facts: list[LogFact] = []
     if current is not None:
         reason = _unfit(service, current, allocator)
