@@ -12,10 +12,14 @@ import anyio
 from chaos.lab.apiserver.server import ApiServer, listening_socket
 
 
+def _write_secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
 async def _serve(host: str, port: int, kubeconfig: Path, bookmark_s: float) -> None:
     async with ApiServer([listening_socket(host, port)], bookmark_s=bookmark_s) as server:
-        kubeconfig.touch(mode=0o600)
-        kubeconfig.write_text(server.kubeconfig())
+        _write_secret(kubeconfig, server.kubeconfig())
         print(f"ready {server.base_url} KUBECONFIG={kubeconfig}", flush=True)
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:

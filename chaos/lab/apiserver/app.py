@@ -7,32 +7,30 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
 import msgspec
-import yaml
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
-from chaos.lab.apiserver import discovery, openapi, podio, subresources
+from chaos.lab.apiserver import podio, subresources, wellknown
 from chaos.lab.apiserver.answers import Renderer, error_event, negotiate
 from chaos.lab.apiserver.audit import WRITES, Audit, Caller, Write
+from chaos.lab.apiserver.body import body_bytes, decoded, dry_run, media_type
 from chaos.lab.apiserver.errors import (
-    Obj,
     StatusError,
     bad_request,
     expired,
     method_not_allowed,
     no_such_path,
 )
-from chaos.lab.apiserver.faults import HEALTHY, Faults
+from chaos.lab.apiserver.faults import Faults, Injector
 from chaos.lab.apiserver.listing import page
 from chaos.lab.apiserver.revisions import Record
 from chaos.lab.apiserver.route import ResourceRequest, resolve
 from chaos.lab.apiserver.store import PatchType, Store
 from chaos.lab.apiserver.watch import Watch
 
-_MAX_BODY = 3 * 1024 * 1024  # bytes, the API server's own limit
 _PATCH_TYPES: dict[str, PatchType] = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -44,8 +42,9 @@ _PATCH_TYPES: dict[str, PatchType] = {
 class JsonResponse(Response):
     """A JSON answer; bytes are taken as JSON already written."""
 
-    media_type = "application/json"
+    media_type: str | None = "application/json"
 
+    @override
     def render(self, content: Any) -> bytes:
         """The body."""
         return content if isinstance(content, bytes) else msgspec.json.encode(content)
@@ -71,12 +70,11 @@ class App:
     ) -> None:
         self.store = store
         self.audit = Audit()
-        self.faults = HEALTHY
+        self.injector = Injector(rng)
         self._authenticate = authenticate
         self._mint = mint
         self._on_faults = on_faults
         self._pods = pods
-        self._rng = rng
         self._bookmark_s = bookmark_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,30 +105,20 @@ class App:
             1 if path[4] == "/" else 2
         ):
             return await self._resource(request, caller)
-        await self._suffer(caller, "")
-        return self._static(request)
+        await self.injector.suffer(caller.user, "")
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed()
+        content, media = wellknown.answer(self.store.kinds, path, request.headers.get("accept", ""))
+        return Response(content, media_type=media)
 
     # -- faults and counters ------------------------------------------------------------------------------
 
     def set_faults(self, faults: Faults) -> None:
         """Put faults in force, all at once; the one-shot ones act now."""
-        self.faults = faults
+        self.injector.set(faults)
         if faults.forget:
             self.store.revisions.forget()
         self._on_faults(faults)
-
-    async def _suffer(self, caller: Caller, resource: str) -> None:
-        faults = self.faults
-        if not faults.touch(caller.user, resource):
-            return
-        if faults.delay_s:
-            await anyio.sleep(faults.delay_s)
-        while self.faults.hang and self.faults.touch(caller.user, resource):
-            await anyio.sleep(0.1)
-        if faults.error_code and self._rng.random() < faults.error_share:
-            reason = "TooManyRequests" if faults.error_code == 429 else "InternalError"
-            details = {"retryAfterSeconds": faults.retry_after_s} if faults.retry_after_s else {}
-            raise StatusError(faults.error_code, reason, "refused by a fault of the lab", details)
 
     async def _lab(self, request: Request) -> Response:
         match request.method, request.url.path:
@@ -145,58 +133,18 @@ class App:
                 except msgspec.MsgspecError as error:
                     raise bad_request(f"faults: {error}") from error
                 self.set_faults(faults)
-                return JsonResponse(msgspec.to_builtins(self.faults))
+                return JsonResponse(msgspec.to_builtins(self.injector.faults))
             case "GET", "/lab/faults":
-                return JsonResponse(msgspec.to_builtins(self.faults))
-        raise no_such_path()
-
-    # -- discovery ----------------------------------------------------------------------------------------
-
-    def _static(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            raise method_not_allowed()
-        kinds = self.store.kinds
-        parts = request.url.path.strip("/").split("/")
-        accept = request.headers.get("accept", "")
-        found: Obj | None
-        match parts:
-            case ["version"]:
-                found = discovery.version()
-            case [("api" | "apis") as root] if discovery.AGGREGATED in accept.replace(" ", ""):
-                body = msgspec.json.encode(discovery.aggregated(kinds, core=root == "api"))
-                return Response(body, media_type=discovery.AGGREGATED)
-            case ["api"]:
-                found = discovery.api_versions()
-            case ["apis"]:
-                found = discovery.groups(kinds)
-            case ["apis", group]:
-                found = discovery.group(kinds, group)
-            case ["api", version]:
-                found = discovery.resources(kinds, "", version)
-            case ["apis", group, version]:
-                found = discovery.resources(kinds, group, version)
-            case ["openapi", "v2"] if "protobuf" in accept:
-                return Response(openapi.v2_protobuf(), media_type=openapi.V2_PROTOBUF)
-            case ["openapi", "v2"]:
-                found = openapi.v2_json()
-            case ["openapi", "v3"]:
-                found = openapi.v3_index(kinds)
-            case ["openapi", "v3", "api", version]:
-                found = openapi.v3(kinds, "", version)
-            case ["openapi", "v3", "apis", group, version]:
-                found = openapi.v3(kinds, group, version)
+                return JsonResponse(msgspec.to_builtins(self.injector.faults))
             case _:
-                found = None
-        if found is None:
-            raise no_such_path()
-        return JsonResponse(found)
+                raise no_such_path()
 
     # -- objects ------------------------------------------------------------------------------------------
 
     async def _resource(self, request: Request, caller: Caller) -> Response:
         asked = resolve(self.store.kinds, request.method, request.url.path, request.query_params)
         try:
-            await self._suffer(caller, asked.kind.resource)
+            await self.injector.suffer(caller.user, asked.kind.resource)
             if asked.verb == "watch":
                 response = self._watch(request, caller, asked)
             elif asked.subresource in ("log", "proxy"):
@@ -242,22 +190,22 @@ class App:
             bookmark_s=self._bookmark_s,
         )
         resource = asked.kind.resource
-        meant = self.faults.touch(caller.user, resource)
-        if meant and self.faults.gone == "status":
+        faults = self.injector.faults_for(caller.user, resource)
+        if faults.gone == "status":
             raise expired("too old resource version: a fault of the lab")
-        if meant and self.faults.close_watches:
+        if faults.close_watches:
             return Response(b"", media_type="application/json")
         try:
-            if meant and self.faults.gone == "event":
+            if faults.gone == "event":
                 raise expired("too old resource version: a fault of the lab")
             watch.check()
         except StatusError as error:
             return Response(error_event(error), media_type="application/json")
 
-        def half_open() -> bool:
-            return self.faults.half_open_watches and self.faults.touch(caller.user, resource)
+        async def gate() -> None:
+            await self.injector.while_half_open(caller.user, resource)
 
-        return StreamingResponse(watch.stream(half_open), media_type="application/json")
+        return StreamingResponse(watch.stream(gate), media_type="application/json")
 
     async def _verb(self, request: Request, asked: ResourceRequest) -> Response:
         verbs: dict[str, Callable[[Request, ResourceRequest], Awaitable[Response]]] = {
@@ -297,12 +245,12 @@ class App:
             return JsonResponse(
                 subresources.act(self.store, asked.kind, record, asked.subresource, body), 201
             )
-        record = self.store.create(asked.kind, namespace, body, dry_run=_dry_run(request))
+        record = self.store.create(asked.kind, namespace, body, dry_run=dry_run(request))
         return self._one(request, asked, record, 201)
 
     async def _update(self, request: Request, asked: ResourceRequest) -> Response:
         body = await decoded(request)
-        namespace, dry = asked.namespace or "", _dry_run(request)
+        namespace, dry = asked.namespace or "", dry_run(request)
         if asked.subresource == "scale":
             record = self.store.get(asked.kind, namespace, asked.name)
             changed = subresources.set_scale(self.store, asked.kind, record, body, dry_run=dry)
@@ -313,8 +261,7 @@ class App:
         return self._one(request, asked, record)
 
     async def _patch(self, request: Request, asked: ResourceRequest) -> Response:
-        media = request.headers.get("content-type", "").partition(";")[0].strip()
-        how = _PATCH_TYPES.get(media)
+        how = _PATCH_TYPES.get(media_type(request))
         if how is None:
             raise StatusError(
                 415,
@@ -323,7 +270,7 @@ class App:
                 f"{', '.join(_PATCH_TYPES)}",
             )
         body = await decoded(request)
-        namespace, dry = asked.namespace or "", _dry_run(request)
+        namespace, dry = asked.namespace or "", dry_run(request)
         if asked.subresource == "scale":
             record = self.store.get(asked.kind, namespace, asked.name)
             changed = subresources.patch_scale(self.store, asked.kind, record, body, how, dry_run=dry)
@@ -374,43 +321,3 @@ def refusal(error: StatusError) -> Response:
     if error.details and error.details.get("retryAfterSeconds"):
         headers["retry-after"] = str(error.details["retryAfterSeconds"])
     return JsonResponse(error.status(), error.code, headers)
-
-
-async def body_bytes(request: Request) -> bytes:
-    """The body. Raises StatusError 413 for more than 3 MiB."""
-    chunks = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > _MAX_BODY:
-            raise StatusError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {_MAX_BODY}")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-async def decoded(request: Request) -> Any:
-    """The body as a document, JSON or YAML; None for an empty one. Raises StatusError 400, 413, 415."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip()
-    raw = await body_bytes(request)
-    if not raw:
-        return None
-    if "protobuf" in media or "cbor" in media:
-        raise StatusError(
-            415, "UnsupportedMediaType", f"{media} is not understood here: send application/json"
-        )
-    try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        if "yaml" not in media:
-            raise bad_request(f"the body of the request is not JSON: {error}") from error
-    try:
-        return yaml.load(raw, Loader=yaml.CSafeLoader)  # noqa: S506
-    except (yaml.YAMLError, RecursionError) as error:
-        raise bad_request("the body of the request is neither JSON nor YAML") from error
-
-
-def _dry_run(request: Request) -> bool:
-    value = request.query_params.get("dryRun", "")
-    if value not in ("", "All"):
-        raise bad_request(f"dryRun: {value!r} must be All")
-    return bool(value)

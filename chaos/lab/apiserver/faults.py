@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from fnmatch import fnmatchcase
 from typing import Literal
 
+import anyio
 import msgspec
+
+from chaos.lab.apiserver.errors import StatusError
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
@@ -48,4 +52,40 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         )
 
 
-HEALTHY = Faults()
+_HEALTHY = Faults()
+
+
+class Injector:
+    """Holds the faults in force and makes requests suffer from them."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.faults = _HEALTHY
+        self._rng = rng
+        self._changed = anyio.Event()
+
+    def set(self, faults: Faults) -> None:
+        """Put other faults in force; whoever waits in one looks again."""
+        self.faults = faults
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def faults_for(self, user: str, resource: str) -> Faults:
+        """The faults that are meant for such a request."""
+        return self.faults if self.faults.touch(user, resource) else _HEALTHY
+
+    async def suffer(self, user: str, resource: str) -> None:
+        """Delay, hang or refuse a request. Raises StatusError with the code of the fault."""
+        faults = self.faults_for(user, resource)
+        if faults.delay_s:
+            await anyio.sleep(faults.delay_s)
+        while self.faults_for(user, resource).hang:
+            await self._changed.wait()
+        if faults.error_code and self._rng.random() < faults.error_share:
+            reason = "TooManyRequests" if faults.error_code == 429 else "InternalError"
+            details = {"retryAfterSeconds": faults.retry_after_s} if faults.retry_after_s else {}
+            raise StatusError(faults.error_code, reason, "refused by a fault of the lab", details)
+
+    async def while_half_open(self, user: str, resource: str) -> None:
+        """Wait as long as watches like this one are to be silent."""
+        while self.faults_for(user, resource).half_open_watches:
+            await self._changed.wait()

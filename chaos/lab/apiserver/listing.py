@@ -84,14 +84,14 @@ def page(revisions: Revisions, kind: Kind, namespace: str | None, query: Mapping
         at = _decode(token)
         start, version = at.start, at.rv or revisions.revision
         try:
-            records = revisions.list(kind.resource, namespace, version)
+            records = revisions.records(kind.resource, namespace, version)
         except Exception as error:
             gone = expired("The provided continue parameter is too old to display a consistent list result.")
             raise gone from error
     else:
         asked = _version(revisions, query)
         version = revisions.revision if asked is None else asked
-        records = revisions.list(kind.resource, namespace, asked)
+        records = revisions.records(kind.resource, namespace, asked)
     if start is not None:
         records = [record for record in records if record.key >= start]
     if chosen is not None:

@@ -67,7 +67,7 @@ class _Document:
                 raise _failed(op, pointer, "there is nothing at this path")
         return at
 
-    def _parent(self, op: str, pointer: object) -> tuple[Any, str]:
+    def parent(self, op: str, pointer: object) -> tuple[Any, str]:
         tokens = _tokens(pointer)
         at = self.root
         for token in tokens[:-1]:
@@ -80,7 +80,7 @@ class _Document:
         if pointer == "":
             self.root = value
             return
-        parent, token = self._parent(op, pointer)
+        parent, token = self.parent(op, pointer)
         if isinstance(parent, dict):
             parent[token] = value
             return
@@ -89,11 +89,19 @@ class _Document:
             raise _failed(op, pointer, "no such place in a list")
         parent.insert(index, value)
 
+    def replace(self, op: str, pointer: object, value: Any) -> None:
+        self.get(op, pointer)
+        if pointer == "":
+            self.root = value
+            return
+        parent, token = self.parent(op, pointer)
+        parent[int(token) if isinstance(parent, list) else token] = value
+
     def remove(self, op: str, pointer: object) -> Any:
         if pointer == "":
             raise _failed(op, pointer, "the whole object cannot be removed")
         value = self.get(op, pointer)
-        parent, token = self._parent(op, pointer)
+        parent, token = self.parent(op, pointer)
         if isinstance(parent, list):
             del parent[int(token)]
         else:
@@ -109,12 +117,7 @@ def _apply_operation(document: _Document, operation: Obj) -> None:
         case "add":
             document.add(op, path, copy.deepcopy(operation["value"]))
         case "replace":
-            document.get(op, path)
-            if path != "":
-                parent, token = document._parent(op, path)
-                parent[int(token) if isinstance(parent, list) else token] = copy.deepcopy(operation["value"])
-            else:
-                document.root = copy.deepcopy(operation["value"])
+            document.replace(op, path, copy.deepcopy(operation["value"]))
         case "remove":
             document.remove(op, path)
         case "move":

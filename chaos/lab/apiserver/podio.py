@@ -45,14 +45,10 @@ Connector = Callable[[str, int], Awaitable[ByteStream]]
 """Opens a TCP connection to an address and port of the pod network. Raises OSError."""
 
 
-async def no_logs(asked: LogRequest) -> AsyncIterator[bytes]:
+def no_logs(asked: LogRequest) -> AsyncIterator[bytes]:
     """The log source of a server that runs no pods."""
-    raise StatusError(
-        400,
-        "BadRequest",
-        f'container "{asked.container}" in pod "{asked.pod["metadata"]["name"]}" has no log here',
-    )
-    yield b""
+    name = asked.pod["metadata"]["name"]
+    raise bad_request(f'container "{asked.container}" in pod "{name}" has no log here')
 
 
 async def dial(host: str, port: int) -> ByteStream:
@@ -165,7 +161,7 @@ def _service_target(store: Store, asked: ResourceRequest, name: str, port: str) 
     if not chosen:
         raise not_found(asked.kind, f"{name}:{port}")
     wanted = chosen[0].get("name", "")
-    for record in store.revisions.list("endpointslices.discovery.k8s.io", namespace):
+    for record in store.revisions.records("endpointslices.discovery.k8s.io", namespace):
         labels = record.obj["metadata"].get("labels") or {}
         if labels.get("kubernetes.io/service-name") != name:
             continue

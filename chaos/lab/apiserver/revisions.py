@@ -137,7 +137,7 @@ class Revisions:
             return list(keys)
         return keys[bisect_left(keys, (namespace, "")) : bisect_left(keys, (namespace + "\0", ""))]
 
-    def list(self, resource: str, namespace: str | None = None, at: int | None = None) -> list[Record]:
+    def records(self, resource: str, namespace: str | None = None, at: int | None = None) -> list[Record]:
         """Objects in order of their keys, now or as of revision `at`.
 
         Raises StatusError 410 when the history does not reach back that far.

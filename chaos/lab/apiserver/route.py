@@ -45,7 +45,8 @@ def _verb(method: str, *, one: bool, watch: bool) -> Verb:
             return "delete"
         case "DELETE", False:
             return "deletecollection"
-    raise method_not_allowed()
+        case _:
+            raise method_not_allowed()
 
 
 def _subresources(kind: Kind) -> set[str]:

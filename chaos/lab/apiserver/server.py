@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import random
 import secrets
 import socket
-import time
 import uuid
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Self
 import anyio
 import msgspec
 import uvicorn
+from typing_extensions import override
 
 from chaos.lab.apiserver.app import App
 from chaos.lab.apiserver.audit import Audit
@@ -50,6 +51,17 @@ def listening_socket(host: str, port: int = 0) -> socket.socket:
 class _Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers: the process that embeds the server has its own."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = anyio.Event()
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell when connections are taken."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @override
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         """Leave signals alone."""
@@ -163,7 +175,7 @@ class ApiServer:
     @property
     def faults(self) -> Faults:
         """The faults in force."""
-        return self._app.faults
+        return self._app.injector.faults
 
     def set_faults(self, faults: Faults) -> None:
         """Put faults in force; `Faults()` heals the server."""
@@ -244,8 +256,7 @@ class ApiServer:
         server = _Uvicorn(config)
         self._ended = anyio.Event()
         self._tasks.start_soon(self._serve, server, self._ended)
-        while not server.started:
-            await anyio.sleep(0.002)
+        await server.up.wait()
         self._running = server
 
     async def _serve(self, server: _Uvicorn, ended: anyio.Event) -> None:
@@ -260,11 +271,4 @@ class ApiServer:
 
 
 def _base64(text: str) -> str:
-    import base64
-
     return base64.b64encode(text.encode()).decode()
-
-
-def wall() -> float:
-    """Wall time in seconds."""
-    return time.time()

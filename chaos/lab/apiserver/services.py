@@ -111,8 +111,7 @@ class ServiceAllocator:
         if given == ["None"]:
             spec["clusterIP"], spec["clusterIPs"] = "None", ["None"]
             return
-        for family in families[len(given) :]:
-            given.append(str(self._free_address(family)))
+        given += [str(self._free_address(family)) for family in families[len(given) :]]
         for text in given:
             holder = self._addresses.get(ip_address(text))
             if holder not in (None, key):

@@ -16,7 +16,6 @@ from chaos.lab.apiserver import lifecycle
 from chaos.lab.apiserver.defaults import DEFAULTERS
 from chaos.lab.apiserver.errors import (
     Obj,
-    StatusError,
     already_exists,
     bad_request,
     conflict,

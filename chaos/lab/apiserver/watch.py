@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import anyio
 
@@ -56,8 +56,8 @@ class Watch:
         """Raises StatusError 410 when the version asked for has left the history."""
         self._revisions.events_after(self._kind.resource, self._cursor)
 
-    async def stream(self, half_open: Callable[[], bool]) -> AsyncIterator[bytes]:
-        """The lines of the answer. While `half_open()` nothing is sent and nothing ends."""
+    async def stream(self, gate: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+        """The lines of the answer. `gate` is awaited before each piece; while it waits, nothing ends either."""
         changed = anyio.Event()
 
         def notify() -> None:
@@ -81,8 +81,7 @@ class Watch:
                     lines.append(self._renderer.bookmark(self._cursor))
                     mark_at = now + self._bookmark_s
                     last_mark = end if now >= last_mark else last_mark
-                while half_open():
-                    await anyio.sleep(0.1)
+                await gate()
                 if lines:
                     yield b"".join(lines)
                 if now >= end:
@@ -100,9 +99,12 @@ class Watch:
         if self._initial:
             now = self._wall()
             self._cursor = self._revisions.revision
-            for record in self._revisions.list(self._kind.resource, self._namespace):
-                if self._selected is None or self._selected(record.obj):
-                    lines.append(self._renderer.event("ADDED", record, now))
+            records = self._revisions.records(self._kind.resource, self._namespace)
+            lines += [
+                self._renderer.event("ADDED", record, now)
+                for record in records
+                if self._selected is None or self._selected(record.obj)
+            ]
             if self._mark_initial_end:
                 lines.append(self._renderer.bookmark(self._cursor, initial_end=True))
         return lines
