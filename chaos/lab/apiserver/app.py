@@ -233,13 +233,13 @@ class App:
         return JsonResponse(self._renderer(request, asked).page(found, time.time()))
 
     async def _create(self, request: Request, asked: ResourceRequest) -> Response:
-        body = await decoded(request)
         namespace = asked.namespace or ""
         if asked.subresource == "token":
             self.store.get(asked.kind, namespace, asked.name)
             status = {"token": self._mint(namespace, asked.name), "expirationTimestamp": None}
             answer = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": status}
             return JsonResponse(answer, 201)
+        body = await decoded(request)
         if asked.subresource:
             record = self.store.get(asked.kind, namespace, asked.name)
             return JsonResponse(

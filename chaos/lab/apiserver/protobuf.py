@@ -33,7 +33,7 @@ Fields = dict[int, tuple[str, str]]
 @cache
 def _tables() -> dict[str, Fields]:
     tables: dict[str, Fields] = {}
-    text = files("chaos.lab.apiserver").joinpath("wire_fields.txt").read_text(encoding="ascii")
+    text = files("chaos.lab.apiserver").joinpath("wire_fields.txt").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line.startswith("#"):
             continue

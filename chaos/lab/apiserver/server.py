@@ -190,10 +190,7 @@ class ApiServer:
     def drop_connections(self) -> None:
         """Cut every open connection."""
         if self._running is not None:
-            for connection in list(self._running.server_state.connections):
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
+            _cut(self._running)
 
     async def _down_for(self, seconds: float) -> None:
         await self.pause()
@@ -225,12 +222,11 @@ class ApiServer:
         if server is None:
             return
         self._running = None
+        for acceptor in server.servers:
+            acceptor.close()  # before the sockets stop listening, or asyncio goes on accepting in vain
         for found in self._sockets:
             found.shutdown(socket.SHUT_RDWR)
-        for connection in list(server.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
+        _cut(server)
         server.should_exit = server.force_exit = True
         await self._ended.wait()
 
@@ -268,6 +264,13 @@ class ApiServer:
             await server.serve(sockets=copies)
         finally:
             ended.set()
+
+
+def _cut(server: uvicorn.Server) -> None:
+    for connection in list(server.server_state.connections):
+        transport = getattr(connection, "transport", None)
+        if transport is not None:
+            transport.abort()
 
 
 def _base64(text: str) -> str:
