@@ -51,10 +51,9 @@ class GratuitousSchedule:
     """
 
     def __init__(self, *, frames_per_s: float, burst: int, now: float) -> None:
-        self._rate = frames_per_s
-        self._capacity = float(burst)
-        self._tokens = float(burst)
-        self._refilled = now
+        self._interval = 1.0 / frames_per_s
+        self._saved = (burst - 1) * self._interval
+        self._allowed_at = now - self._saved
         self._bursts: dict[bytes, dict[int, _Burst]] = {}
         self._waiting: list[tuple[float, _Entry]] = []
         self._ready: list[_Entry] = []
@@ -99,22 +98,21 @@ class GratuitousSchedule:
     def next_deadline(self) -> float | None:
         """Return when `take` has something to give at the earliest (monotonic seconds), None for never."""
         if self._ready:
-            return self._refilled + max(0.0, 1.0 - self._tokens) / self._rate
+            return self._allowed_at
         return self._waiting[0][0] if self._waiting else None
 
     def take(self, now: float) -> list[Due]:
         """Return the frames to send now, as many as the pace allows."""
         while self._waiting and self._waiting[0][0] <= now:
             heapq.heappush(self._ready, heapq.heappop(self._waiting)[1])
-        if now > self._refilled:
-            self._tokens = min(self._capacity, self._tokens + (now - self._refilled) * self._rate)
-            self._refilled = now
+        # The pace as a time from which the next frame may go; idle time counts for a burst at most.
+        self._allowed_at = max(self._allowed_at, now - self._saved)
         frames: list[Due] = []
-        while self._ready and self._tokens >= 1.0:
+        while self._ready and self._allowed_at <= now:
             entry = heapq.heappop(self._ready)
             if not self._alive(entry):
                 continue
-            self._tokens -= 1.0
+            self._allowed_at += self._interval
             form = entry.step % len(_OPERATIONS)
             frames.append(Due(entry.address, entry.interface, _OPERATIONS[form]))
             if form + 1 < len(_OPERATIONS):

@@ -246,9 +246,12 @@ def _encode_event(event: ResponderEvent) -> list[bytes]:
 def decode_events(message: bytes) -> list[ResponderEvent]:
     """Read what the responder sent, at least one event. Raises MessageError."""
     try:
-        return _decode_events(message)
+        events = _decode_events(message)
     except (struct.error, IndexError, ValueError) as error:
         raise MessageError(f"event of {len(message)} bytes: {error}") from None
+    if not events:
+        raise MessageError(f"event of {len(message)} bytes that tells nothing")
+    return events
 
 
 def _decode_events(message: bytes) -> list[ResponderEvent]:

@@ -1,0 +1,131 @@
+"""The gratuitous schedule on a clock walked by hand."""
+
+from announcer.layer2.arp import REPLY, REQUEST
+from announcer.layer2.gratuitous import Due, GratuitousSchedule
+
+START = 1_000.0
+VIP = bytes([198, 18, 1, 0])
+OTHER = bytes([198, 18, 1, 1])
+
+
+def schedule(*, frames_per_s: float = 1e6, burst: int = 1_000) -> GratuitousSchedule:
+    return GratuitousSchedule(frames_per_s=frames_per_s, burst=burst, now=START)
+
+
+def play(core: GratuitousSchedule, *, until: float, since: float = START) -> list[tuple[float, list[Due]]]:
+    """Call `take` whenever the core asks for it; returns (seconds since the start, frames) of each call."""
+    taken = []
+    now = since
+    while (deadline := core.next_deadline()) is not None and deadline <= until:
+        now = max(now, deadline)
+        if frames := core.take(now):
+            taken.append((round(now - START, 6), frames))
+    return taken
+
+
+def test_rounds_of_both_forms() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    both = [Due(VIP, 2, REQUEST), Due(VIP, 2, REPLY)]
+    assert play(core, until=START + 60) == [(at, both) for at in (0.0, 0.1, 0.3, 1.1, 2.2, 3.3, 4.4)]
+    assert core.next_deadline() is None
+
+
+def test_every_interface_has_its_own_burst() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.start(VIP, 3, now=START)
+    assert {due.interface for due in core.take(START)} == {2, 3}
+    core.stop_interface(2)
+    assert {due.interface for due in core.take(START + 0.1)} == {3}
+
+
+def test_stopped_address_is_never_mentioned_again() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.start(OTHER, 2, now=START)
+    core.take(START)
+    core.stop_address(VIP)
+    assert {due.address for _, frames in play(core, until=START + 60) for due in frames} == {OTHER}
+
+
+def test_starting_again_replaces_the_burst() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.take(START)
+    core.start(VIP, 2, now=START + 0.05)
+    times = [at for at, _ in play(core, until=START + 60, since=START + 0.05)]
+    assert times == [0.05, 0.15, 0.35, 1.15, 2.25, 3.35, 4.45]
+
+
+def test_early_and_spurious_calls_give_nothing() -> None:
+    core = schedule()
+    assert core.take(START) == []
+    core.start(VIP, 2, now=START)
+    core.take(START)
+    assert core.take(START + 0.099) == []
+
+
+def test_a_late_round_is_left_out() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.take(START)
+    assert len(core.take(START + 1.0)) == 2, "one round for the two that passed"
+    assert core.next_deadline() == START + 1.1
+
+
+def test_stall_drops_what_was_due_meanwhile() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.take(START)
+    core.skip_overdue(START + 2.0)
+    assert core.take(START + 2.0) == []
+    assert [at for at, _ in play(core, until=START + 60, since=START + 2.0)] == [2.2, 3.3, 4.4]
+
+
+def test_stall_beyond_the_burst_ends_it() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.skip_overdue(START + 60)
+    assert core.next_deadline() is None
+    assert core.take(START + 60) == []
+
+
+def test_stall_keeps_what_is_due_later() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.skip_overdue(START)
+    assert core.take(START) == [Due(VIP, 2, REQUEST), Due(VIP, 2, REPLY)]
+
+
+def test_pace_and_the_first_of_all_before_the_second_of_any() -> None:
+    core = schedule(frames_per_s=1_000.0, burst=10)
+    addresses = [bytes([198, 18, 1, host]) for host in range(200)]
+    for address in addresses:
+        core.start(address, 2, now=START)
+    taken = play(core, until=START + 60)
+    frames = [(at, due) for at, batch in taken for due in batch]
+    assert {due.address for _, due in frames[:200]} == set(addresses)
+    assert all(due.operation == REQUEST for _, due in frames[:200])
+    assert max(len(batch) for _, batch in taken) <= 10
+    for begin in range(len(frames) - 110):
+        # In any 0.1 s: 100 frames by the rate, and 10 saved up.
+        assert frames[begin + 110][0] - frames[begin][0] >= 0.099
+    assert frames[-1][0] < 5.0, "what comes too late for its round is left out, not queued"
+
+
+def test_overload_leaves_no_backlog() -> None:
+    core = schedule(frames_per_s=100.0, burst=1)
+    for host in range(200):
+        core.start(bytes([198, 18, 1, host]), 2, now=START)
+    frames = sum(len(batch) for _, batch in play(core, until=START + 600))
+    assert frames <= 200 * 2 + 5 * 100 + 1, "every address once, and no more rounds than fit in 5 s"
+    assert core.next_deadline() is None
+
+
+def test_clear_forgets_everything() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START)
+    core.clear()
+    assert core.next_deadline() is None
+    assert core.take(START + 1) == []

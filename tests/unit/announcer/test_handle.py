@@ -1,0 +1,162 @@
+"""The speaker's end against a responder played by the test at the other end of the socket pair."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from announcer.errors import ResponderError
+from announcer.layer2 import messages
+from announcer.layer2.handle import Responder
+from announcer.layer2.messages import (
+    MAX_MESSAGE,
+    Add,
+    Announced,
+    Command,
+    Exited,
+    LeaseExpired,
+    Remove,
+    Renew,
+    ResponderEvent,
+)
+
+VIP = IPv4Address("198.18.1.0")
+
+
+class Other:
+    """The responder's end."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        link.setblocking(False)
+
+    def commands(self) -> list[Command]:
+        received = []
+        while True:
+            try:
+                received.append(messages.decode_command(self.link.recv(MAX_MESSAGE)))
+            except BlockingIOError:
+                return received
+
+    def changes(self) -> list[tuple[type[Command], int, set[IPv4Address]]]:
+        return [
+            (type(command), command.epoch, {IPv4Address(packed) for packed in command.addresses})
+            for command in self.commands()
+            if not isinstance(command, Renew)
+        ]
+
+    def tell(self, *events: ResponderEvent) -> None:
+        for message in messages.encode_events(events):
+            self.link.send(message)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Responder, Other]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        responder = Responder(link=ours, pid=process.pid)
+        try:
+            yield responder, Other(theirs)
+        finally:
+            theirs.close()
+            process.kill()
+            responder.close()
+
+
+def test_only_differences_are_sent(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    responder.announce([VIP, VIP + 1])
+    assert other.changes() == [(Add, 0, {VIP, VIP + 1})]
+    responder.announce([VIP + 1, VIP])
+    assert other.changes() == []
+    responder.announce([VIP + 1, VIP + 2])
+    assert other.changes() == [(Remove, 0, {VIP}), (Add, 0, {VIP + 2})]
+    responder.announce([])
+    assert other.changes() == [(Remove, 0, {VIP + 1, VIP + 2})]
+
+
+def test_renewal(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    responder.renew()
+    responder.renew()
+    first, second = other.commands()
+    assert isinstance(first, Renew)
+    assert isinstance(second, Renew)
+    assert first.at <= second.at
+
+
+def test_table_of_an_ended_lease_is_sent_again_only_when_the_caller_knows(
+    ends: tuple[Responder, Other],
+) -> None:
+    responder, other = ends
+    responder.announce([VIP])
+    other.commands()
+    other.tell(LeaseExpired(1.0, 1))
+    responder.announce([VIP, VIP + 1])
+    assert other.changes() == [(Add, 0, {VIP + 1})], "still the epoch that ended: the responder ignores it"
+    assert responder.events() == [LeaseExpired(1.0, 1)]
+    responder.renew()
+    (renewal,) = other.commands()
+    assert renewal.epoch == 1
+    responder.announce([VIP])
+    assert other.changes() == [(Add, 1, {VIP})]
+
+
+def test_never_blocks_and_catches_up(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    for _ in range(5_000):
+        responder.renew()
+    wanted = {VIP + offset for offset in range(10_000)}
+    responder.announce(wanted)
+    responder.announce(wanted)
+    told: set[IPv4Address] = set()
+    for _ in range(1_000):
+        for kind, _, addresses in other.changes():
+            assert kind is Add
+            assert not told & addresses, "each address once"
+            told |= addresses
+        if told == wanted:
+            break
+        responder.renew()
+    assert told == wanted
+
+
+def test_events_in_order_and_without_blocking(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    assert responder.events() == []
+    told: list[ResponderEvent] = [Announced(VIP, "eth0", 1.0), LeaseExpired(2.0, 1)]
+    other.tell(*told)
+    assert responder.events() == told
+    assert responder.events() == []
+
+
+def test_end_of_the_process_is_told_once(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    other.tell(Exited("the responder process failed: OSError: no"))
+    other.link.close()
+    assert responder.events() == [Exited("the responder process failed: OSError: no")]
+    assert responder.events() == []
+    assert responder.fileno() == -1
+    responder.announce([VIP])
+    responder.renew()
+    responder.close()
+
+
+def test_silent_end_and_nonsense_are_told(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    other.link.send(b"\xff\xff")
+    (event,) = responder.events()
+    assert isinstance(event, Exited)
+    assert event.detail.startswith("the responder process sent what cannot be read: event of kind 255")
+
+
+def test_missing_capability_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(ResponderError, match=r"the speaker needs the capability CAP_NET_RAW$"):
+        Responder.fork()

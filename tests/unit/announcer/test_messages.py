@@ -1,0 +1,124 @@
+"""What speaker and responder tell each other survives its encoding; what is no message is refused."""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+
+import pytest
+
+from announcer.errors import MessageError
+from announcer.layer2 import messages
+from announcer.layer2.arp import DropReason
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.messages import (
+    MAX_ADDRESSES,
+    MAX_INTERFACES,
+    MAX_MESSAGE,
+    Add,
+    AddressCounters,
+    Announced,
+    Counters,
+    Exited,
+    InterfaceFailed,
+    InterfacesChanged,
+    LeaseExpired,
+    Remove,
+    Renew,
+    ResponderEvent,
+    Stalled,
+    Withdrawn,
+)
+
+VIP = IPv4Address("198.18.1.0")
+ETH0 = InterfaceView(
+    7,
+    "eth0",
+    bytes.fromhex("020000000001"),
+    (IPv4Interface("198.18.0.11/16"), IPv6Interface("fe80::1/64")),
+)
+
+
+def there_and_back(events: list[ResponderEvent]) -> list[ResponderEvent]:
+    encoded = messages.encode_events(events)
+    assert all(0 < len(message) <= MAX_MESSAGE for message in encoded)
+    return [event for message in encoded for event in messages.decode_events(message)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Announced(VIP, "eth0", 12.5),
+        Withdrawn(VIP),
+        LeaseExpired(12.5, 3),
+        Stalled(12.5, 0.75),
+        InterfacesChanged(()),
+        InterfacesChanged((ETH0, ETH0._replace(index=8, name="eth1", addresses=()))),
+        InterfaceFailed("eth0", "no packet socket: Operation not permitted"),
+        Counters({}, dict.fromkeys(DropReason, 0)),
+        Counters({VIP: AddressCounters(1, 2**40, 3)}, {reason: n for n, reason in enumerate(DropReason)}),
+        Exited("gone"),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_events(event: ResponderEvent) -> None:
+    assert there_and_back([event]) == [event]
+
+
+def test_events_keep_their_order() -> None:
+    events: list[ResponderEvent] = [
+        Announced(VIP, "eth0", 1.0),
+        Announced(VIP + 1, "eth0", 1.5),
+        Announced(VIP, "eth1", 2.0),
+        Withdrawn(VIP),
+        Withdrawn(VIP + 1),
+        Announced(VIP, "eth0", 3.0),
+        LeaseExpired(4.0, 1),
+    ]
+    assert there_and_back(events) == events
+
+
+def test_ten_thousand_addresses() -> None:
+    addresses = [(VIP + offset).packed for offset in range(10_000)]
+    added = messages.encode_add(addresses, epoch=2, at=1.5)
+    assert [address for _, part in added for address in part] == addresses
+    for message, part in added:
+        assert len(message) <= MAX_MESSAGE
+        assert messages.decode_command(message) == Add(2, 1.5, tuple(part))
+    events: list[ResponderEvent] = [Announced(VIP + offset, "eth0", 1.0) for offset in range(10_000)]
+    assert len(messages.encode_events(events)) < 10
+    assert there_and_back(events) == events
+    counted = Counters(
+        {VIP + n: AddressCounters(n, n, n) for n in range(10_000)}, dict.fromkeys(DropReason, 1)
+    )
+    told: dict[IPv4Address, AddressCounters] = {}
+    for event in there_and_back([counted]):
+        assert isinstance(event, Counters)
+        told.update(event.addresses)
+    assert told == counted.addresses
+
+
+def test_every_interface_with_every_address_fits_one_message() -> None:
+    crowded = ETH0._replace(name="x" * 15, addresses=(IPv6Interface("2001:2::1/48"),) * MAX_ADDRESSES)
+    event = InterfacesChanged(tuple(crowded._replace(index=n) for n in range(MAX_INTERFACES)))
+    assert there_and_back([event]) == [event]
+
+
+def test_commands() -> None:
+    packed = VIP.packed
+    assert messages.decode_command(messages.encode_renew(epoch=1, at=2.5)) == Renew(1, 2.5)
+    ((message, part),) = messages.encode_remove([packed], epoch=1, at=2.5)
+    assert messages.decode_command(message) == Remove(1, 2.5, (packed,))
+    assert part == [packed]
+    assert messages.encode_add([], epoch=1, at=2.5) == []
+
+
+@pytest.mark.parametrize("message", [b"", b"\x01", b"\x02" + bytes(12) + b"abc", b"\x63" + bytes(12)])
+def test_what_is_no_command_is_refused(message: bytes) -> None:
+    with pytest.raises(MessageError):
+        messages.decode_command(message)
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"\x00", b"\x10\x04eth", b"\x12\x00", b"\x14abc", b"\x16abc", b"\x17\xff"]
+)
+def test_what_is_no_event_is_refused(message: bytes) -> None:
+    with pytest.raises(MessageError):
+        messages.decode_events(message)

@@ -1,0 +1,420 @@
+"""The core of the responder on a virtual clock: table, lease, gap, links, counters."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from announcer.layer2 import arp
+from announcer.layer2.arp import ArpFrame, DropReason
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.messages import (
+    MAX_INTERFACES,
+    Add,
+    AddressCounters,
+    Announced,
+    Counters,
+    InterfaceFailed,
+    InterfacesChanged,
+    LeaseExpired,
+    Remove,
+    Renew,
+    ResponderEvent,
+    Stalled,
+    Withdrawn,
+)
+from announcer.layer2.responder import MAX_REPORTED, ArpResponder
+
+START = 5_000.0
+VIP = bytes([198, 18, 1, 0])
+OTHER = bytes([198, 18, 1, 1])
+ASKER = bytes.fromhex("0200000000aa")
+ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"))
+ETH1 = InterfaceView(3, "eth1", bytes.fromhex("020000000002"))
+
+
+class Bench:
+    """A core with one interface, and a clock that moves in steps in which the process runs."""
+
+    def __init__(self, *addresses: bytes, interfaces: tuple[InterfaceView, ...] = (ETH0,)) -> None:
+        self.now = START
+        self.core = ArpResponder(now=self.now)
+        self.core.set_interfaces(interfaces, now=self.now)
+        self.events: list[ResponderEvent] = []
+        if addresses:
+            self.core.receive_command(Add(0, self.now, addresses), now=self.now)
+        self.sent: list[ArpFrame] = []
+        self.step(0.0)
+
+    def step(self, seconds: float) -> None:
+        """One wake-up of the process, with nothing lost in between."""
+        self.now += seconds
+        self.core.observe(self.now)
+        self.core.handle_timer(self.now)
+        for due, data in self.core.take_frames(self.now):
+            frame = arp.parse(data)
+            assert isinstance(frame, ArpFrame)
+            self.sent.append(frame)
+            self.core.frame_sent(due, success=True, now=self.now)
+        self.events += self.core.take_outputs()
+
+    def run(self, seconds: float, *, renew: bool = True, epoch: int = 0) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            if renew:
+                self.core.receive_command(Renew(epoch, self.now), now=self.now)
+            self.step(min(0.1, end - self.now))
+
+    def ask(
+        self, target: bytes = VIP, *, interface: InterfaceView = ETH0, foreign: bool = False
+    ) -> bytes | None:
+        frame = ArpFrame(
+            arp.BROADCAST, ASKER, arp.REQUEST, ASKER, bytes([198, 18, 0, 2]), bytes(6), target
+        ).encode()
+        reply = self.core.receive_frame(interface.index, frame, foreign=foreign, now=self.now)
+        if reply is not None:
+            self.core.reply_sent(reply, success=True, now=self.now)
+        return reply
+
+    def take(self, kind: type[ResponderEvent]) -> list[ResponderEvent]:
+        found = [event for event in self.events if isinstance(event, kind)]
+        self.events = [event for event in self.events if not isinstance(event, kind)]
+        return found
+
+    def counters(self) -> Counters:
+        """The totals that the events told so far, added up."""
+        self.run(8.0)
+        addresses: dict[IPv4Address, AddressCounters] = {}
+        drops = dict.fromkeys(DropReason, 0)
+        for event in self.events:
+            if isinstance(event, Counters):
+                addresses.update(event.addresses)
+                drops = dict(event.drops)
+        return Counters(addresses, drops)
+
+
+def test_announces_and_answers() -> None:
+    bench = Bench(VIP)
+    assert bench.take(InterfacesChanged) == [InterfacesChanged((ETH0,))]
+    assert bench.take(Announced) == [Announced(IPv4Address("198.18.1.0"), "eth0", START)]
+    reply = bench.ask()
+    assert reply is not None
+    frame = arp.parse(reply)
+    assert isinstance(frame, ArpFrame)
+    assert (frame.sender_mac, frame.sender_ip, frame.destination) == (ETH0.mac, VIP, ASKER)
+
+
+def test_answers_with_the_mac_of_the_receiving_interface() -> None:
+    bench = Bench(VIP, interfaces=(ETH0, ETH1))
+    reply = bench.ask(interface=ETH1)
+    assert reply is not None
+    assert reply[6:12] == ETH1.mac
+
+
+def test_announced_once_an_interface_and_only_for_frames_that_were_sent() -> None:
+    bench = Bench()
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    for due, _ in bench.core.take_frames(bench.now):
+        bench.core.frame_sent(due, success=False, now=bench.now)
+    assert not any(isinstance(event, Announced) for event in bench.core.take_outputs())
+    bench.run(5.0)
+    assert len(bench.take(Announced)) == 1
+
+
+def test_withdrawn_address_is_silent_at_once() -> None:
+    bench = Bench(VIP, OTHER)
+    bench.sent.clear()
+    bench.core.receive_command(Remove(0, bench.now, (VIP,)), now=bench.now)
+    assert bench.ask() is None
+    assert bench.ask(OTHER) is not None
+    bench.run(6.0)
+    assert bench.take(Withdrawn) == [Withdrawn(IPv4Address("198.18.1.0"))]
+    assert {frame.sender_ip for frame in bench.sent} == {OTHER}
+
+
+def test_repeated_add_starts_no_second_burst() -> None:
+    bench = Bench(VIP)
+    bench.run(6.0)
+    bench.sent.clear()
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    bench.run(6.0)
+    assert bench.sent == []
+
+
+# --- lease
+
+
+def test_lease_runs_out_without_renewal() -> None:
+    bench = Bench(VIP)
+    bench.run(1.5, renew=False)
+    assert bench.ask() is not None, "valid to its last moment"
+    bench.step(0.01)
+    assert bench.ask() is None
+    assert bench.take(LeaseExpired) == [LeaseExpired(bench.now, 1)]
+
+
+def test_expiry_needs_no_timer_to_silence() -> None:
+    bench = Bench(VIP)
+    bench.run(1.5, renew=False)
+    bench.now += 0.2
+    assert bench.ask() is None
+    assert bench.core.take_frames(bench.now) == []
+
+
+def test_renewed_lease_lasts() -> None:
+    bench = Bench(VIP)
+    bench.run(60.0)
+    assert bench.ask() is not None
+    assert bench.take(LeaseExpired) == []
+
+
+def test_expired_lease_is_not_renewed_only_filled_anew() -> None:
+    bench = Bench(VIP)
+    bench.run(2.0, renew=False)
+    bench.run(1.0, renew=True)
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    assert bench.ask() is None, "a command of the table that ended"
+    bench.core.receive_command(Renew(1, bench.now), now=bench.now)
+    assert bench.ask() is None, "a renewal fills no table"
+    bench.core.receive_command(Add(1, bench.now, (VIP,)), now=bench.now)
+    assert bench.ask() is not None
+    bench.take(Announced)
+    bench.step(0.0)
+    assert bench.take(Announced) == [Announced(IPv4Address("198.18.1.0"), "eth0", bench.now)]
+
+
+def test_renewal_sent_after_the_end_does_not_save_the_lease() -> None:
+    """The whole machine stood still: the speaker wakes first and renews before the responder looks at the clock."""
+    bench = Bench(VIP)
+    bench.now += 10.0
+    bench.core.observe(bench.now)
+    bench.core.receive_command(Renew(0, bench.now), now=bench.now)
+    bench.core.resume(bench.now)
+    assert bench.ask() is None
+    bench.step(0.0)
+    assert bench.take(LeaseExpired) == [LeaseExpired(bench.now, 1)]
+
+
+def test_lease_holds_when_only_the_responder_stood_still() -> None:
+    bench = Bench(VIP)
+    sent = [START + 0.25 * step for step in range(1, 41)]
+    bench.now += 10.0
+    bench.core.observe(bench.now)
+    for at in sent:
+        bench.core.receive_command(Renew(0, at), now=bench.now)
+    bench.core.resume(bench.now)
+    bench.step(0.0)
+    assert bench.take(LeaseExpired) == []
+    assert bench.ask() is not None
+
+
+def test_change_carries_the_lease_from_its_own_time() -> None:
+    bench = Bench()
+    bench.core.receive_command(Add(0, START - 1.0, (VIP,)), now=START)
+    bench.run(0.5, renew=False)
+    assert bench.ask() is not None
+    bench.step(0.01)
+    assert bench.ask() is None
+
+
+def test_empty_table_needs_no_lease() -> None:
+    bench = Bench(VIP)
+    bench.core.receive_command(Remove(0, bench.now, (VIP,)), now=bench.now)
+    bench.run(10.0, renew=False)
+    assert bench.take(LeaseExpired) == []
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    assert bench.ask() is not None
+
+
+# --- gap
+
+
+def test_gap_drops_what_queued_up_until_resumed() -> None:
+    bench = Bench(VIP)
+    bench.sent.clear()
+    bench.now += 0.6
+    assert bench.ask() is None
+    assert bench.ask() is None
+    assert bench.core.take_frames(bench.now) == [], "the rounds at 0.1 and 0.3 s are overdue"
+    bench.core.resume(bench.now)
+    assert bench.ask() is not None
+    bench.step(0.0)
+    (stalled,) = bench.take(Stalled)
+    assert isinstance(stalled, Stalled)
+    assert stalled.at == bench.now
+    assert stalled.seconds == pytest.approx(0.6)
+    assert bench.counters().drops[DropReason.STALLED] == 2
+
+
+def test_gap_of_a_quarter_second_is_none() -> None:
+    bench = Bench(VIP)
+    bench.step(0.25)
+    assert bench.ask() is not None
+    assert bench.take(Stalled) == []
+
+
+def test_second_gap_while_emptying_the_queues_keeps_dropping() -> None:
+    bench = Bench(VIP)
+    bench.now += 0.3
+    bench.core.observe(bench.now)
+    bench.now += 0.3
+    bench.core.resume(bench.now)
+    assert bench.core.stalled
+    assert bench.ask() is None
+
+
+# --- links
+
+
+def test_link_that_comes_up_hears_of_every_address() -> None:
+    bench = Bench(VIP, OTHER)
+    bench.run(6.0)
+    bench.take(Announced)
+    bench.sent.clear()
+    bench.core.set_interfaces((ETH0, ETH1), now=bench.now)
+    came_up = bench.now
+    bench.step(0.0)
+    bench.run(6.0)
+    assert bench.take(Announced) == [
+        Announced(IPv4Address("198.18.1.0"), "eth1", came_up),
+        Announced(IPv4Address("198.18.1.1"), "eth1", came_up),
+    ]
+    assert {frame.source for frame in bench.sent} == {ETH1.mac}
+
+
+def test_returning_link_and_changed_mac_are_announced_again() -> None:
+    bench = Bench(VIP)
+    bench.run(6.0)
+    bench.take(Announced)
+    bench.core.set_interfaces((), now=bench.now)
+    assert bench.ask() is None
+    bench.run(1.0)
+    bench.core.set_interfaces((ETH0,), now=bench.now)
+    bench.run(1.0)
+    assert len(bench.take(Announced)) == 1
+    changed = ETH0._replace(mac=ETH1.mac)
+    bench.sent.clear()
+    bench.core.set_interfaces((changed,), now=bench.now)
+    bench.run(1.0)
+    assert len(bench.take(Announced)) == 1
+    assert {frame.source for frame in bench.sent} == {ETH1.mac}
+
+
+def test_address_of_the_node_is_news_but_no_reason_to_announce() -> None:
+    bench = Bench(VIP)
+    bench.run(6.0)
+    bench.sent.clear()
+    bench.take(InterfacesChanged)
+    renamed = ETH0._replace(name="data0")
+    bench.core.set_interfaces((renamed,), now=bench.now)
+    bench.core.set_interfaces((renamed,), now=bench.now)
+    bench.run(1.0)
+    assert bench.take(InterfacesChanged) == [InterfacesChanged((renamed,))]
+    assert bench.sent == []
+
+
+def test_interfaces_are_bounded_and_it_says_so() -> None:
+    bench = Bench()
+    many = [InterfaceView(index, f"eth{index}", ETH0.mac) for index in range(MAX_INTERFACES + 1)]
+    bench.core.set_interfaces(many, now=bench.now)
+    bench.step(0.0)
+    assert [event.interface for event in bench.take(InterfaceFailed)] == [f"eth{MAX_INTERFACES}"]  # type: ignore[union-attr]
+
+
+# --- counters
+
+
+def test_counters_of_an_address() -> None:
+    bench = Bench(VIP)
+    bench.ask()
+    bench.ask()
+    counted = bench.counters().addresses[IPv4Address("198.18.1.0")]
+    assert counted == AddressCounters(requests_received=2, responses_sent=2, gratuitous_sent=2 * 7)
+
+
+def test_failed_reply_is_received_but_not_sent() -> None:
+    bench = Bench(VIP)
+    frame = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, bytes(4), bytes(6), VIP).encode()
+    reply = bench.core.receive_frame(2, frame, foreign=False, now=bench.now)
+    assert reply is not None
+    bench.core.reply_sent(reply, success=False, now=bench.now)
+    counters = bench.counters()
+    counted = counters.addresses[IPv4Address("198.18.1.0")]
+    assert (counted.requests_received, counted.responses_sent) == (1, 0)
+    assert counters.drops[DropReason.ERROR] == 1
+
+
+def test_every_drop_reason_is_counted() -> None:
+    bench = Bench(VIP)
+    good = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, bytes(4), bytes(6), VIP)
+    for frame in (
+        good._replace(operation=arp.REPLY).encode(),
+        good._replace(destination=ASKER).encode(),
+        good._replace(target_ip=OTHER).encode(),
+        good.encode()[:30],
+        good._replace(sender_mac=arp.BROADCAST).encode(),
+        good._replace(source=ETH0.mac).encode(),
+    ):
+        assert bench.core.receive_frame(2, frame, foreign=False, now=bench.now) is None
+    assert bench.ask(interface=ETH1) is None
+    assert bench.ask(foreign=True) is None
+    bench.core.read_failed(bench.now)
+    bench.now += 1.0
+    assert bench.ask() is None
+    bench.core.resume(bench.now)
+    assert bench.counters().drops == dict.fromkeys(DropReason, 1)
+
+
+def test_counters_come_once_a_second_and_only_when_they_moved() -> None:
+    bench = Bench()
+    for _ in range(40):
+        bench.ask(OTHER)
+        bench.step(0.1)
+    reports = bench.take(Counters)
+    assert len(reports) == 4
+    bench.run(3.0)
+    assert len(bench.take(Counters)) == 1, "what moved since the last report"
+    bench.run(5.0)
+    assert bench.take(Counters) == []
+
+
+def test_counters_survive_withdrawal() -> None:
+    bench = Bench(VIP)
+    bench.ask()
+    bench.core.receive_command(Remove(0, bench.now, (VIP,)), now=bench.now)
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    bench.ask()
+    assert bench.counters().addresses[IPv4Address("198.18.1.0")].requests_received == 2
+
+
+def test_long_reports_are_cut_and_finished_later() -> None:
+    addresses = tuple(number.to_bytes(4, "big") for number in range(MAX_REPORTED + 500))
+    bench = Bench(*addresses)
+    for address in addresses:
+        bench.ask(address)
+    bench.run(6.0)
+    reports = [event for event in bench.events if isinstance(event, Counters)]
+    assert max(len(report.addresses) for report in reports) == MAX_REPORTED
+    told = {address.packed for report in reports for address in report.addresses}
+    assert told == set(addresses)
+
+
+def test_reports_wait_for_a_reader_without_piling_up() -> None:
+    bench = Bench(VIP)
+    for _ in range(100):
+        bench.now += 0.1
+        bench.core.receive_command(Renew(0, bench.now), now=bench.now)
+        bench.ask()
+        bench.core.handle_timer(bench.now)
+    assert len(bench.core.take_outputs()) == 1
+
+
+def test_next_deadline_is_the_earliest_of_all() -> None:
+    bench = Bench()
+    bench.run(5.0)
+    bench.take(Counters)
+    assert bench.core.next_deadline() is None
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    assert bench.core.next_deadline() == bench.now, "the first gratuitous frame"
+    bench.step(0.0)
+    bench.step(0.0)
+    assert bench.core.next_deadline() == pytest.approx(bench.now + 0.1)
