@@ -45,7 +45,7 @@ from cluster.errors import ConfigError
 from cluster.events import EventRecorder, reference
 from cluster.objects import ConfigMap, EndpointSlice, Node, Pod, Service
 from cluster.reflector import Reflector
-from cluster.watch import Change, Deleted, Recovered, Synced, Trouble, Upserted
+from cluster.watch import Change, Deleted, ObjectSkipped, Recovered, Synced, Trouble, Upserted
 from cluster.wire import KubeObject
 from election.order import Order
 from gossip.errors import RejectReason
@@ -162,7 +162,7 @@ class Speaker:
             client = await stack.enter_async_context(self._client())
             async with anyio.create_task_group() as tasks:
                 self._events = EventRecorder(
-                    client, component="metallb-speaker", host=self._options.node_name
+                    client, component="metallb-speaker", host=self._options.node_name, rng=self._rng
                 )
                 tasks.start_soon(self._events.run)
                 for reflect in self._reflections(client):
@@ -273,18 +273,18 @@ class Speaker:
         self.state.updates += 1
         handle()
 
-    def _trouble(self, kind: str, trouble: object) -> None:
+    def _trouble(self, kind: str, trouble: Trouble | Recovered | ObjectSkipped) -> None:
         match trouble:
             case Trouble():
                 if kind not in self.state.api_errors:
-                    log.warning("apiTrouble", kind=kind, error=str(trouble.error))
-                self.state.api_errors[kind] = str(trouble.error)
+                    log.warning("apiTrouble", kind=kind, error=trouble.error)
+                self.state.api_errors[kind] = trouble.error
             case Recovered():
                 if self.state.api_errors.pop(kind, None) is not None:
                     log.info("apiRecovered", kind=kind)
-            case _:
+            case ObjectSkipped():
                 self.state.update_errors += 1
-                log.warning("objectSkipped", kind=kind, error=str(trouble))
+                log.warning("objectSkipped", kind=kind, error=trouble.error)
 
     def _synced(self, kind: str) -> None:
         self.state.synced.add(kind)

@@ -82,9 +82,12 @@ class RingKeeper:
                 tasks.start_soon(self._become_eligible, ring, looked)
             await self._first_join(ring, tasks)
             self._on_joined()
-            while True:
-                await anyio.sleep(self._rng.uniform(*REJOIN_S))
-                self._rejoin(ring, tasks)
+            try:
+                while True:
+                    await anyio.sleep(self._rng.uniform(*REJOIN_S))
+                    self._rejoin(ring, tasks)
+            finally:
+                self.ring = None
 
     async def leave(self, timeout_s: float) -> None:
         """Say goodbye, at most `timeout_s`."""

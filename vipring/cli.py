@@ -197,6 +197,47 @@ def explain(
 
 
 @app.command(
+    epilog="Examples:  vipring plan -f config.yaml -f services.yaml   |   "
+    "kubectl get nodes,svc,endpointslices,cm -A -o yaml | vipring plan -f - --members n1,n2 --json"
+)
+def plan(
+    files: Annotated[
+        list[str],
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="YAML or JSON of Kubernetes objects; - is standard input."
+        ),
+    ],
+    members: Annotated[
+        str | None,
+        typer.Option("--members", metavar="NODE,...", help="Nodes with a live speaker (default: all Nodes)."),
+    ] = None,
+    order: Annotated[OrderName, typer.Option("--order", help="Who owns an address.")] = OrderName.CURRENT,
+    as_json: Json = False,
+) -> None:
+    """Say what would be allocated and announced for the objects in files. Exit 1 on errors."""
+    from election.order import Order
+    from vipring.objectfiles import load
+    from vipring.plan import plan as work_out
+
+    documents = [("stdin" if name == "-" else name, _text(name)) for name in files]
+    live = [name.strip() for name in members.split(",") if name.strip()] if members is not None else None
+    result = work_out(load(documents), live, Order(order.value))
+    if as_json:
+        _print_json(result)
+    else:
+        render.plan(console, result)
+    if result.errors:
+        raise typer.Exit(1)
+
+
+def _text(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"{name}: {getattr(error, 'strerror', None) or 'not a text file'}", 2)
+
+
+@app.command(
     context_settings=PASS_THROUGH,
     epilog="Examples:  vipring demo   |   vipring demo --json facts.json",
 )

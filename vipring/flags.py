@@ -10,9 +10,9 @@ import argparse
 import ipaddress
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from controller.options import ControllerOptions
 from speaker.options import DEFAULT_HTTP_PORT, DEFAULT_RING_PORT, RingOptions, SpeakerOptions
 from vipring import __version__
 
@@ -36,17 +36,6 @@ class FlagError(Exception):
     def __init__(self, text: str, *, status: int = 2) -> None:
         super().__init__(text)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControllerFlags:
-    """Everything `vipring controller` was told by flags."""
-
-    config_name: str
-    http_host: str
-    http_port: int
-    namespace: str | None
-    kubeconfig: str | None
 
 
 class _Source:
@@ -175,15 +164,16 @@ def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions
     )
 
 
-def parse_controller(argv: Sequence[str], env: Mapping[str, str]) -> ControllerFlags:
+def parse_controller(argv: Sequence[str], env: Mapping[str, str]) -> ControllerOptions:
     """Options of a controller. Raises FlagError; SystemExit 0 after --help."""
     source = _Source(_parse(controller_parser(), argv), env)
-    return ControllerFlags(
+    return ControllerOptions(
         config_name=source.text("config", default="config")[0],
         http_host=_host(source),
         http_port=source.port("port", "", DEFAULT_HTTP_PORT),
         namespace=source.text("namespace")[0] or None,
         kubeconfig=source.text("kubeconfig")[0] or None,
+        version=__version__,
     )
 
 

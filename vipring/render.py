@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from speaker.status import ServiceDiagnosis, SpeakerStatus, VipStatus
+from vipring.plan import PlanResult
 from vipring.timeline import Timeline
 
 _COLOURS = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
@@ -162,6 +163,26 @@ def held(console: Console, moment: str, states: dict[str, dict[str, str]]) -> No
             rows.add_row(name, state(word), ", ".join(observers))
     console.print(rows)
     console.print(f"at {moment}", style="dim", highlight=False)
+
+
+def plan(console: Console, result: PlanResult) -> None:
+    """Allocations, owners and errors of a plan."""
+    rows = table("SERVICE", "ADDRESS", "POOL", "REASON")
+    for key, allocation in sorted(result.allocations.items()):
+        rows.add_row(key, ",".join(allocation.ips) or "-", allocation.pool or "-", allocation.reason or "-")
+    console.print(rows)
+    console.print()
+    rows = table("ADDRESS", "OWNER", "NEXT", "EXCLUDED")
+    for address, owner in result.owners.items():
+        rows.add_row(
+            address,
+            owner.node or "nobody",
+            ",".join(owner.ranking[1:]) or "-",
+            "  ".join(f"{node} {reason}" for node, reason in sorted(owner.excluded.items())) or "-",
+        )
+    console.print(rows)
+    for error in result.errors:
+        console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
 
 
 def _clock(ts: str) -> str:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import socket
 
     from announcer.layer2.handle import Responder
+    from controller.options import ControllerOptions
     from speaker.options import SpeakerOptions
-    from vipring.flags import ControllerFlags
     from vipring.serve import Pages
 
 EXIT_FAILED = 1
@@ -71,17 +71,25 @@ def _speaker(options: SpeakerOptions, responder: Responder) -> int:
 def controller(argv: Sequence[str]) -> int:
     """Run a controller until SIGTERM or SIGINT; the exit status."""
     try:
-        flags = parse_controller(argv, os.environ)
+        options = parse_controller(argv, os.environ)
     except FlagError as error:
         return fail("controller", str(error), error.status)
-    return _controller(flags)
+    return _controller(options)
 
 
-def _controller(flags: ControllerFlags) -> int:
+def _controller(options: ControllerOptions) -> int:
     from vipring.logs import configure
 
     configure()
-    raise NotImplementedError
+    from controller.main import Controller
+    from vipring.serve import Pages
+
+    async def main(listener: socket.socket) -> None:
+        made = Controller(options)
+        pages = Pages(registry=made.registry(), ready=made.ready, healthy=made.healthy, status=made.status)
+        await _live(pages, listener, made.run, made.stop)
+
+    return _run("controller", options.http_host, options.http_port, main)
 
 
 def _run(program: str, host: str, port: int, main: Callable[[socket.socket], Awaitable[None]]) -> int:
@@ -90,6 +98,7 @@ def _run(program: str, host: str, port: int, main: Callable[[socket.socket], Awa
     import structlog
 
     from cluster.errors import ClusterError
+    from gossip.errors import GossipError
     from vipring.serve import listen
 
     log = structlog.get_logger()
@@ -107,7 +116,7 @@ def _run(program: str, host: str, port: int, main: Callable[[socket.socket], Awa
     except Exception as error:  # noqa: BLE001  (whatever ends the process is told in its log)
         failure = error
     for leaf in leaves(failure) if failure is not None else ():
-        expected = isinstance(leaf, ClusterError | OSError)
+        expected = isinstance(leaf, ClusterError | GossipError | OSError)
         log.error(str(leaf) or type(leaf).__name__, op="run", exc_info=None if expected else leaf)
     log.info("shutdown", op="shutdown", failed=failure is not None)
     return EXIT_FAILED if failure is not None else 0
