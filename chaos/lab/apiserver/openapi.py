@@ -12,7 +12,8 @@ import hashlib
 from chaos.lab.apiserver.errors import Obj
 from chaos.lab.apiserver.kinds import Kind, KindTable
 
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# Clients ask for it with "@" where this has a dot; they cannot parse their own spelling in an answer.
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _INFO = {"title": "Kubernetes", "version": "v1.32.0"}
 
 
