@@ -1,0 +1,57 @@
+"""`python -m bench`: every number that the README promises, one after the other.
+
+Each measurement is a command of its own that anybody can run alone; this prints it before it runs it. The facts
+go to bench/results/NAME.json.
+
+    python -m bench                 all of them
+    python -m bench demo power-off  only these
+    python -m bench --repeat 20     more runs of each scenario
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+SCENARIOS = ("power-off", "kill-speaker", "restart-speaker", "node-returns")
+
+
+def commands(repeat: int) -> dict[str, list[str]]:
+    """The command of each measurement, without the option that names its file."""
+    found = {"demo": ["-m", "chaos.demo"]}
+    found |= {name: ["-m", "chaos", "run", name, "--repeat", str(repeat)] for name in SCENARIOS}
+    found["arp"] = ["-m", "bench.arp"]
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the chosen measurements; 0 when all of them ended well."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what the README promises.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(commands(1))} (default: all)")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each scenario (default 5)")
+    args = parser.parse_args(argv)
+    known = commands(args.repeat)
+    for name in args.names:
+        if name not in known:
+            parser.error(f"{name}: allowed are {', '.join(known)}")
+    RESULTS.mkdir(exist_ok=True)
+    failed = []
+    for name in args.names or known:
+        command = [*known[name], "--json", str(RESULTS / f"{name}.json")]
+        print(f"\n== {name}: python {' '.join(known[name])}", flush=True)
+        began = time.monotonic()
+        code = subprocess.run([sys.executable, *command], cwd=RESULTS.parent.parent, check=False).returncode
+        print(f"== {name}: {time.monotonic() - began:.0f} s, code {code}", flush=True)
+        if code:
+            failed.append(name)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
