@@ -218,9 +218,7 @@ class ApiClient:
             try:
                 with anyio.fail_after(self._request_timeout_s):
                     response = await stack.enter_async_context(
-                        self._exchange(
-                            "GET", path, {**params, "watch": "true"}, None, "", read_timeout_s=None
-                        )
+                        self._exchange("GET", path, {**params, "watch": "true"}, None, "", streaming=True)
                     )
             except TimeoutError:
                 raise UnreachableError(
@@ -238,11 +236,11 @@ class ApiClient:
         body: bytes | None,
         content_type: str,
         *,
-        read_timeout_s: float | None = _REQUEST_TIMEOUT_S,
+        streaming: bool = False,
     ) -> AsyncIterator[httpx2.Response]:
         """One request with a good answer; on 401 once more if the credentials have another token by then."""
         for last_try in (False, True):
-            async with self._send(method, path, params, body, content_type, read_timeout_s) as response:
+            async with self._send(method, path, params, body, content_type, streaming) as response:
                 if response.is_success:
                     yield response
                     return
@@ -258,7 +256,7 @@ class ApiClient:
         params: Mapping[str, str],
         body: bytes | None,
         content_type: str,
-        read_timeout_s: float | None,
+        streaming: bool,
     ) -> AsyncIterator[httpx2.Response]:
         headers = {"Content-Type": content_type} if body is not None else {}
         if self._access.token is not None:
@@ -272,7 +270,9 @@ class ApiClient:
                 headers=headers,
                 content=body,
                 timeout=httpx2.Timeout(
-                    self._request_timeout_s, connect=_CONNECT_TIMEOUT_S, read=read_timeout_s
+                    self._request_timeout_s,
+                    connect=_CONNECT_TIMEOUT_S,
+                    read=None if streaming else self._request_timeout_s,
                 ),
                 extensions=extensions,
             )
