@@ -127,8 +127,8 @@ class Demo:
 
         async def answered() -> bool:
             nonlocal found
-            code = await self._lab.client_output(command)
-            found = int(code) if code.strip().isdigit() else 0
+            _, code = await self._lab.run(CLIENT.name, command)
+            found = int(code) if code.isascii() and code.isdigit() else 0
             return found == 200
 
         await until(f"nginx does not answer at http://{address}/", answered, 60)
@@ -196,8 +196,7 @@ class Demo:
 
             await until(f"http://{address}/ is not answered steadily", steady, 30)
             self._say(f"powering off {before} while the client sends {HTTP_RATE:g} GETs a second")
-            fault = time.monotonic()
-            await self._lab.power_off(before)
+            fault = await self._lab.power_off(before)
             survivors = [node for node in self._stage.nodes if node != before]
             after = await self._owner(observer, address, survivors, seconds=60)
             await until(f"http://{address}/ did not come back", steady, 30)

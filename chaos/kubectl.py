@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import anyio
@@ -25,7 +26,7 @@ class Kubectl:
         done = await anyio.run_process(
             ["kubectl", *args],
             input=stdin.encode() if stdin is not None else None,
-            env=self._stage.lab.environment(),
+            env={**os.environ, "KUBECONFIG": str(self._stage.lab.kubeconfig)},
             check=False,
         )
         if done.returncode != 0:

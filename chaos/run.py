@@ -17,6 +17,7 @@ import chaos
 from chaos import install, instruments, measure, results, revision
 from chaos.errors import ChaosError
 from chaos.lab.lab import Lab
+from chaos.lab.plan import CLIENT
 from chaos.report import run_line
 from chaos.results import Result, Run
 from chaos.scenarios.model import Scenario
@@ -106,10 +107,9 @@ async def _run(
         await until(f"{vip} is not answered steadily", _steady(probe), 30)
         # The fault must not keep step with the ring's own probing.
         await anyio.sleep(rng.random())
-        fault = time.monotonic()
-        await scenario.fault(stage, victim)
+        fault = await scenario.fault(stage, victim)
         if scenario.forget_neighbour:
-            await lab.client_exec(["ip", "neigh", "flush", "to", vip])
+            await lab.run(CLIENT.name, ["ip", "neigh", "flush", "to", vip])
         up = [node for node in stage.nodes if node != victim] if scenario.down_after else stage.nodes
         failure: str | None = None
         try:

@@ -10,6 +10,9 @@ from chaos.stage import Stage
 Act = Callable[[Stage, str], Awaitable[None]]
 """Does something to one node of a lab."""
 
+Fault = Callable[[Stage, str], Awaitable[float]]
+"""Breaks one node of a lab and tells when, in seconds of the monotonic clock."""
+
 
 async def nothing(_stage: Stage, _node: str) -> None:
     """No act."""
@@ -26,7 +29,7 @@ class Scenario:
     name: str
     summary: str
     """One line for the list."""
-    fault: Act
+    fault: Fault
     before: Act = nothing
     after: Act = nothing
     detected_by: frozenset[str]

@@ -11,8 +11,8 @@ async def _before(stage: Stage, node: str) -> None:
     await stage.ring_is([name for name in stage.nodes if name != node], 60)
 
 
-async def _fault(stage: Stage, node: str) -> None:
-    await stage.lab.power_on(node)
+async def _fault(stage: Stage, node: str) -> float:
+    return await stage.lab.power_on(node)
 
 
 SCENARIO = Scenario(

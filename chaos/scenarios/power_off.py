@@ -6,8 +6,8 @@ from chaos.scenarios.model import Scenario
 from chaos.stage import Stage
 
 
-async def _fault(stage: Stage, node: str) -> None:
-    await stage.lab.power_off(node)
+async def _fault(stage: Stage, node: str) -> float:
+    return await stage.lab.power_off(node)
 
 
 async def _after(stage: Stage, node: str) -> None:

@@ -9,8 +9,8 @@ from chaos.scenarios.pods import renew_speaker
 from chaos.stage import Stage
 
 
-async def _fault(stage: Stage, node: str) -> None:
-    await stage.lab.kill(node, "speaker", signal.SIGTERM)
+async def _fault(stage: Stage, node: str) -> float:
+    return await stage.lab.kill(node, "speaker", signal.SIGTERM)
 
 
 SCENARIO = Scenario(
