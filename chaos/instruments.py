@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import sys
 import time
@@ -62,25 +61,14 @@ class Probe(Instrument):
         """The record so far."""
         return outage.parse(self.lines())
 
-    def answers_since(self, at: float) -> list[float]:
-        """When the answers after `at` arrived, monotonic seconds."""
-        lines = self.lines()
-        if not lines:
-            return []
-        return [answer.at for answer in outage.parse(lines).answered if answer.at > at]
-
     def steady(self, seconds: float) -> bool:
         """True when no answer was missing for longer than noise during the last `seconds`."""
-        now = time.monotonic()
         lines = self.lines()
         if not lines:
             return False
-        record = outage.parse(lines)
+        now = time.monotonic()
         # The file is a little behind the process.
-        since, until = now - seconds, now - 2 * probe_script.FLUSH_S
-        arrivals = sorted(answer.at for answer in record.answered if answer.at >= since)
-        edges = [since, *arrivals, until]
-        return all(after - before <= outage.noise_s(record) for before, after in itertools.pairwise(edges))
+        return outage.steady(outage.parse(lines), since=now - seconds, until=now - 2 * probe_script.FLUSH_S)
 
 
 class Observer(Instrument):
@@ -93,16 +81,7 @@ class Observer(Instrument):
     def settled(self, seconds: float) -> dict[str, str]:
         """The VIPs that one and the same MAC address alone answered for during the last `seconds`, with it."""
         lines = self.lines()
-        if not lines:
-            return {}
-        record = owners.parse(lines)
-        since = time.monotonic() - seconds
-        found: dict[str, str] = {}
-        for vip in record.vips:
-            intervals = owners.intervals(record, vip)
-            if intervals and intervals[-1].start <= since and len(intervals[-1].owners) == 1:
-                (found[vip],) = intervals[-1].owners
-        return found
+        return owners.settled(owners.parse(lines), since=time.monotonic() - seconds) if lines else {}
 
 
 async def start_probe(

@@ -152,3 +152,11 @@ def sent_and_lost(record: ProbeRecord, *, since: float) -> tuple[int, int]:
     """Questions sent at or after `since`, and how many of them were never answered."""
     numbers = {question.number for question in record.sent if question.at >= since}
     return len(numbers), len(numbers - {answer.number for answer in record.answered})
+
+
+def steady(record: ProbeRecord, *, since: float, until: float) -> bool:
+    """True when between `since` and `until` no answer was missing for longer than noise."""
+    arrivals = sorted(answer.at for answer in record.answered if since <= answer.at <= until)
+    return all(
+        after - before <= noise_s(record) for before, after in itertools.pairwise([since, *arrivals, until])
+    )

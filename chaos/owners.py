@@ -186,3 +186,13 @@ def first_announcement(record: ObserverRecord, vip: str, mac: str, *, since: flo
         ),
         default=None,
     )
+
+
+def settled(record: ObserverRecord, *, since: float) -> dict[str, str]:
+    """The VIPs that one and the same MAC address alone has answered for from `since` on, with that address."""
+    found: dict[str, str] = {}
+    for vip in record.vips:
+        seen = intervals(record, vip)
+        if seen and seen[-1].start <= since and len(seen[-1].owners) == 1:
+            (found[vip],) = seen[-1].owners
+    return found

@@ -150,7 +150,7 @@ async def _at_rest(
         nonlocal reason
         settled = {vip: stage.macs().get(mac) for vip, mac in observer.settled(CALM_S).items()}
         views = await stage.statuses(up)
-        reason = _unrest(settled, views, vips, up)
+        reason = unrest(settled, views, vips, up)
         if not reason and probe is not None and not probe.steady(CALM_S):
             reason = "answers are missing"
         return not reason
@@ -161,7 +161,7 @@ async def _at_rest(
         raise ChaosError(f"not at rest within {SETTLE_S:g} s: {reason}") from None
 
 
-def _unrest(
+def unrest(
     settled: Mapping[str, str | None],
     views: Mapping[str, SpeakerStatus],
     vips: Sequence[str],

@@ -91,3 +91,12 @@ def test_noise_floor_depends_on_the_rate() -> None:
     slow = [*START]
     slow[4] = 0.02
     assert outage.noise_s(outage.parse([json.dumps(slow) + "\n"])) == pytest.approx(0.1)
+
+
+def test_steady_means_no_answer_missing_within_the_window() -> None:
+    record = outage.parse(lines(*steady(0, 1000, silent=range(250, 500))))
+    assert outage.steady(record, since=100.2, until=100.9)
+    assert not outage.steady(record, since=100.2, until=101.2)
+    assert not outage.steady(record, since=101.5, until=102.5)
+    assert outage.steady(record, since=102.01, until=103.9)
+    assert not outage.steady(record, since=103.0, until=104.5), "the record ends too early"

@@ -106,3 +106,11 @@ def test_broken_records_are_errors() -> None:
         owners.parse([])
     with pytest.raises(MeasurementError, match="line 1"):
         owners.parse(["nonsense\n"])
+
+
+def test_settled_since_a_time() -> None:
+    seen = record([(A,)] * 4 + [(B,)] * 4)
+    assert owners.settled(seen, since=100.3) == {VIP: B}
+    assert owners.settled(seen, since=100.1) == {}
+    assert owners.settled(record([(A, B)] * 4), since=100.1) == {}
+    assert owners.settled(record([()] * 4), since=100.1) == {}
