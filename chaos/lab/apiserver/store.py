@@ -197,7 +197,7 @@ class Store:
             if kind.status:
                 new.pop("status", None)
                 if "status" in old.obj:
-                    new["status"] = old.obj["status"]
+                    new["status"] = copy.deepcopy(old.obj["status"])
             self._complete(kind, new, old.obj)
             if kind.generation and _content(new) != _content(old.obj):
                 meta["generation"] = before.get("generation", 0) + 1
