@@ -90,8 +90,9 @@ class ServiceAllocator:
         else:
             self._fill_addresses(kind, key, spec)
         self._fill_ports(kind, key, spec)
-        if spec["type"] != "LoadBalancer":
-            service["status"] = {**(service.get("status") or {}), "loadBalancer": {}}
+        status = service.get("status") or {}
+        balanced = spec["type"] == "LoadBalancer"
+        service["status"] = {**status, "loadBalancer": status.get("loadBalancer", {}) if balanced else {}}
 
     def _fill_addresses(self, kind: Kind, key: Key, spec: Obj) -> None:
         families = list(spec.get("ipFamilies") or [])
@@ -174,9 +175,26 @@ def _defaults(spec: Obj) -> None:
             port["targetPort"] = port["port"]
 
 
+_OF_TYPE = {
+    "externalTrafficPolicy": _WITH_NODE_PORTS,
+    "healthCheckNodePort": ("LoadBalancer",),
+    "allocateLoadBalancerNodePorts": ("LoadBalancer",),
+    "loadBalancerClass": ("LoadBalancer",),
+}
+
+
+def drop_fields_of_other_types(spec: Obj, old: Obj) -> None:
+    """A change of type takes along the fields that only the type before had, where they were left as they were."""
+    for field, types in _OF_TYPE.items():
+        if spec.get("type", "ClusterIP") not in types and spec.get(field) == old.get(field):
+            spec.pop(field, None)
+
+
 def _carry_over(spec: Obj, old: Obj) -> None:
     """An update that leaves out what the server allocated keeps it (patchAllocatedValues)."""
     if "ExternalName" not in (spec["type"], old["type"]):
+        if spec.get("clusterIP") and spec["clusterIP"] != old.get("clusterIP"):
+            spec["clusterIPs"] = [spec["clusterIP"], *(spec.get("clusterIPs") or [])[1:]]
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if not spec.get(field) and old.get(field):
                 spec[field] = old[field]

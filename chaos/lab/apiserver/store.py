@@ -25,7 +25,7 @@ from chaos.lab.apiserver.errors import (
 from chaos.lab.apiserver.kinds import Kind, KindTable
 from chaos.lab.apiserver.patch import json_patch, merge_patch
 from chaos.lab.apiserver.revisions import Key, Record, Revisions, encode
-from chaos.lab.apiserver.services import ServiceAllocator
+from chaos.lab.apiserver.services import ServiceAllocator, drop_fields_of_other_types
 from chaos.lab.apiserver.strategic import apply_merge, strategic_merge
 from chaos.lab.apiserver.validate import validate, validate_change
 
@@ -143,6 +143,8 @@ class Store:
             if default is not None:
                 default(new)
             lifecycle.custom_defaults(self, kind, new)
+            if kind.resource == "services" and old is not None:
+                drop_fields_of_other_types(new["spec"], old["spec"])
             validate(kind, new)
             if kind.resource == "services":
                 self.services.fill(kind, new, old)
@@ -170,14 +172,17 @@ class Store:
         """PUT of the object, or of its /status. An empty resourceVersion overwrites unconditionally."""
         old = self.get(kind, namespace, name)
         new = self._typed(kind, obj)
-        given = new["metadata"].get("name") or name
-        if given != name:
-            raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
         return self._replace(kind, old, new, status=status, dry_run=dry_run)
 
     def _replace(self, kind: Kind, old: Record, new: Obj, *, status: bool, dry_run: bool) -> Record:
         name = old.key[1]
         meta, before = new["metadata"], old.obj["metadata"]
+        for field in ("name", "namespace"):
+            given = meta.get(field) or before.get(field)
+            if given != before.get(field):
+                raise bad_request(
+                    f"the {field} of the object ({given}) does not match the {field} on the URL ({before.get(field)})"
+                )
         if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
             raise conflict(kind, name)
         if meta.get("uid") and meta["uid"] != before["uid"]:
