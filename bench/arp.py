@@ -121,6 +121,14 @@ def ask(asking: socket.socket, target: IPv4Address) -> int | None:
     return None
 
 
+def drain(asking: socket.socket) -> None:
+    """Throw away what queued up: gratuitous frames would leave no room for the first answer."""
+    asking.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            asking.recv(128)
+
+
 class Announcing:
     """The responder with its lease kept up by whoever waits."""
 
@@ -156,6 +164,7 @@ class Announcing:
 
 def pairs(asking: socket.socket, announcing: Announcing, count: int) -> list[Row]:
     """Ask the responder and the kernel in turn."""
+    drain(asking)
     ours: list[int] = []
     kernels: list[int] = []
     following = time.monotonic()
