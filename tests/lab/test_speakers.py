@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.lab.stage import CONFIG, Process, Stage, members, network, vip
 
 RSS_SPEAKER_MB = 60.0
@@ -162,9 +164,9 @@ async def inside_a_different_secret_is_told_once_and_counted(tmp_path: Path) -> 
             )
 
         await stage.until("two undecryptable packets counted", counted)
-        told = [line for line in first.events("peerRejected") if line["reason"] == "undecryptable"]
-        assert len(told) == 1
-        assert told[0]["peer"] == "198.18.0.12"
+        # On one host a dial to n1 has n1's own address as its source, so n2 is known by its datagrams and answers only.
+        told = [line for line in first.events("peerRejected") if line["peer"] == "198.18.0.12"]
+        assert [line["reason"] for line in told] == ["undecryptable"]
         assert "secret of peer n2 (198.18.0.12) differs" in told[0]["msg"]
         assert members(await stage.status(1)) == {"n1": "alive"}
 
@@ -244,7 +246,11 @@ async def inside_a_killed_speaker_takes_its_responder_along(tmp_path: Path) -> N
 
 
 def running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Whether a process lives; one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 async def inside_a_lost_responder_ends_the_speaker_with_a_line(tmp_path: Path) -> None:
@@ -258,39 +264,19 @@ async def inside_a_lost_responder_ends_the_speaker_with_a_line(tmp_path: Path) -
         assert any("responder" in str(line.get("msg")) for line in speaker.lines() if line.get("op") == "run")
 
 
-def test_real_speakers_in_their_own_network() -> None:
-    """Run every function above named `inside_…`, each in a network namespace of its own."""
+@pytest.mark.parametrize("name", [name for name in globals() if name.startswith("inside_")])
+def test_real_speakers(name: str) -> None:
+    """Run one function named `inside_…` in a network namespace of its own."""
     user = ["--user", "--map-root-user"] if os.geteuid() != 0 else []
-    names = [name for name in globals() if name.startswith("inside_")]
-    failed: list[str] = []
-    for name in names:
-        done = subprocess.run(
-            [
-                "unshare",
-                *user,
-                "--net",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--mount-proc",
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-s",
-                "-p",
-                "no:cacheprovider",
-                "-o",
-                "python_functions=inside_*",
-                f"{__file__}::{name}",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        print(done.stdout)
-        if done.returncode != 0:
-            failed.append(f"{name}: {done.stdout[-6000:]}{done.stderr[-2000:]}")
-    assert names
-    assert not failed, "\n".join(failed) + "\nneeds: apt-get install iproute2 util-linux"
+    namespaces = ["unshare", *user, "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    inner = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*namespaces, *inner, "-o", "python_functions=inside_*", f"{__file__}::{name}"],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    print(done.stdout)
+    assert done.returncode == 0, f"{done.stderr[-2000:]}\nneeds: apt-get install iproute2 util-linux"
+    assert "1 passed" in done.stdout
