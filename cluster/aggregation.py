@@ -19,7 +19,7 @@ KNOWN_FOR_S: Final = 3600.0
 MAX_MESSAGE: Final = 1024
 
 
-class ObjectReference(Object, frozen=True):
+class ObjectReference(Object, frozen=True, omit_defaults=False):
     """The object an Event is about."""
 
     kind: str
@@ -44,7 +44,7 @@ class EventSource(Object, frozen=True):
     host: str = ""
 
 
-class Event(Object, frozen=True):
+class Event(Object, frozen=True, omit_defaults=False):
     """A v1 Event as posted."""
 
     metadata: ObjectMeta
@@ -103,8 +103,9 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Use one permit if there is one."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
-        self._at = now
+        if now > self._at:
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+            self._at = now
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0

@@ -87,8 +87,8 @@ def kubeconfig_paths(path: str | None, environ: Mapping[str, str]) -> tuple[Path
 def kubeconfig_access(paths: Sequence[Path], context: str | None = None) -> Access:
     """The access that a kubeconfig describes; of several files the first that defines a name wins.
 
-    Certificates, tokens and token files are handled here; logins by plugin (`exec`, `auth-provider`) or by
-    password are handed to the `kubernetes` package. Raises CredentialsError naming the file or the entry.
+    Certificates, tokens and token files are handled here; logins by plugin (`exec`, `auth-provider`)
+    are handed to the `kubernetes` package. Raises CredentialsError naming the file or the entry.
     """
     where = ":".join(str(path) for path in paths)
     files = [(path.parent, _load_kubeconfig(path)) for path in paths if len(paths) == 1 or path.exists()]
@@ -110,7 +110,11 @@ def kubeconfig_access(paths: Sequence[Path], context: str | None = None) -> Acce
         user_base, user = _find(
             files, lambda file: file.users or (), chosen.user, lambda entry: entry.user, where, "user"
         )
-    if user.exec_plugin or user.auth_provider or user.username:
+    if user.username:
+        raise CredentialsError(
+            f"{where}: user {chosen.user!r}: logs in by password, which no API server takes since Kubernetes 1.19"
+        )
+    if user.exec_plugin or user.auth_provider:
         return _plugin_access(paths, name, chosen.namespace or "default", cluster)
     tls = None
     if cluster.server.startswith("https://"):
@@ -181,32 +185,30 @@ class _PluginConfiguration(Protocol):
     cert_file: str | None
     key_file: str | None
 
-    def get_api_key_with_prefix(self, identifier: str) -> str | None: ...
+    def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None: ...
+
+
+def _token_of(configuration: _PluginConfiguration) -> str:
+    # The package renamed the key; the alias covers both names.
+    value = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    return value.removeprefix("Bearer ")
 
 
 class PluginToken:
     """The Authorization value that a login plugin produced, renewed by running the plugin again."""
 
-    def __init__(self, load: Callable[[], _PluginConfiguration]) -> None:
+    def __init__(self, token: str, load: Callable[[], _PluginConfiguration]) -> None:
+        self._token = token
         self._load = load
-        self._token = ""
-        self.take(load())
-
-    def take(self, configuration: _PluginConfiguration) -> None:
-        """Keep the token of a freshly loaded configuration."""
-        value = configuration.get_api_key_with_prefix("authorization") or ""
-        self._token = value.removeprefix("Bearer ")
 
     def current(self) -> str:
-        """The token the plugin gave. Raises CredentialsError when it gave none."""
-        if not self._token:
-            raise CredentialsError("the login plugin of the kubeconfig gave no token")
+        """The token the plugin gave."""
         return self._token
 
     def refresh(self) -> bool:
         """Run the plugin again (it may start a program: call this in a thread)."""
         before = self._token
-        self.take(self._load())
+        self._token = _token_of(self._load()) or before
         return self._token != before
 
 
@@ -216,7 +218,7 @@ def _plugin_access(paths: Sequence[Path], context: str, namespace: str, cluster:
         from kubernetes import client, config
     except ImportError as error:
         raise CredentialsError(
-            f"{where}: context {context!r} logs in by a plugin or password, which needs the Python package "
+            f"{where}: context {context!r} logs in by a plugin, which needs the Python package "
             "kubernetes: pip install 'vipring[lab]'"
         ) from error
 
@@ -239,12 +241,14 @@ def _plugin_access(paths: Sequence[Path], context: str, namespace: str, cluster:
             cert_file=Path(loaded.cert_file) if loaded.cert_file else None,
             key_file=Path(loaded.key_file) if loaded.key_file else None,
         )
-    has_token = bool(loaded.get_api_key_with_prefix("authorization"))
+    token = _token_of(loaded)
+    if not token and not loaded.cert_file:
+        raise CredentialsError(f"{where}: context {context!r}: the login gave neither token nor certificate")
     return Access(
         server=cluster.server.rstrip("/"),
         namespace=namespace,
         tls=tls,
-        token=PluginToken(load) if has_token else None,
+        token=PluginToken(token, load) if token else None,
         server_name=cluster.tls_server_name or None,
         proxy=cluster.proxy_url or None,
     )

@@ -80,7 +80,7 @@ class ScriptedServer:
     async def __aenter__(self) -> Self:
         tcp = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self.port)
         self.port = tcp.extra(anyio.abc.SocketAttribute.local_port)
-        self._listener = TLSListener(tcp, self._tls) if self._tls else tcp
+        self._listener = TLSListener(tcp, self._tls, standard_compatible=False) if self._tls else tcp
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._listener.serve, self._serve)
