@@ -65,7 +65,7 @@ class Api:
         decoded: Obj = json.loads(answer.content) if answer.content else {}
         return decoded
 
-    def get(self, path: str, **params: str | int) -> Obj:
+    def get(self, path: str, **params: Any) -> Obj:
         """GET."""
         return self.call("GET", path, **params)
 
@@ -77,7 +77,7 @@ class Api:
         """PUT."""
         return self.call("PUT", path, body)
 
-    def patch(self, path: str, body: object, media: str = MERGE, **params: str | int) -> Obj:
+    def patch(self, path: str, body: object, media: str = MERGE, **params: Any) -> Obj:
         """PATCH."""
         return self.call("PATCH", path, body, media=media, **params)
 

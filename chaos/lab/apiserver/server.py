@@ -88,6 +88,10 @@ class ApiServer:
         plain: bool = False,
     ) -> None:
         self._sockets = list(sockets)
+        for found in self._sockets:
+            # Inherited by what is accepted. asyncio sets it only on sockets whose protocol number is spelled out;
+            # without it each answer waits 40 ms for a delayed acknowledgement.
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         addresses = [str(s.getsockname()[0]) for s in self._sockets]
         certificate: ServerCertificate = make_certificate([*_NAMES, *addresses, *names], datetime.now(UTC))
         self.ca_pem = certificate.ca_pem
