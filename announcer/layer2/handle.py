@@ -30,6 +30,7 @@ from announcer.layer2.messages import (
 )
 
 _EVENTS_A_CALL = 1_024
+_VERSION = 4
 
 
 class Responder:
@@ -53,13 +54,17 @@ class Responder:
         """Start the process; returns in the speaker only. To be called while the process has one thread.
 
         `exclude` holds regular expressions, matched anywhere in an interface name; such interfaces carry nothing.
-        Raises ResponderError for an expression that is not one, and where raw sockets are not permitted.
+        Raises ResponderError for an expression that is not one, where raw sockets are not permitted, and where no
+        process can be started.
         """
         compiled = compile_exclude(exclude)
         _require_raw_sockets()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            pid = os.fork()
+        except OSError as error:
+            raise ResponderError(f"the responder process cannot be started: {error}") from None
         if pid == 0:
             ours.close()
             _become_responder(theirs, parent, compiled)
@@ -75,8 +80,11 @@ class Responder:
         """Make `addresses` the whole table: answer for these and no others. Repeating it costs no message.
 
         Addresses that were not in the table get a gratuitous burst on every interface. While a LeaseExpired waits in
-        `events`, the table stays empty, whatever is asked here.
+        `events`, the table stays empty, whatever is asked here. Raises ResponderError for an IPv6 address.
         """
+        for address in addresses:
+            if address.version != _VERSION:
+                raise ResponderError(f"{address}: ARP announces IPv4 addresses only")
         self._desired = frozenset(address.packed for address in addresses)
         self._push()
 

@@ -3,6 +3,7 @@
 One thread, one poll loop, the standard library only. It ends when the socket to the speaker closes, also by SIGKILL.
 """
 
+import contextlib
 import errno
 import math
 import os
@@ -68,9 +69,7 @@ def _settle(link: socket.socket, parent: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
-    kept = link.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    _close_all_but(link.fileno())
     privileges.keep_only_raw_sockets()
     privileges.set_name("vipring-arp")
     privileges.die_with_parent()
@@ -78,12 +77,20 @@ def _settle(link: socket.socket, parent: int) -> None:
         raise ConnectionResetError("the speaker ended during the start")
 
 
+def _close_all_but(kept: int) -> None:
+    """Close what was inherited, standard streams apart."""
+    # Not up to the limit: container runtimes set it to a thousand million.
+    for descriptor in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if descriptor > 2 and descriptor != kept:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
 def _last_word(link: socket.socket, detail: str) -> None:
-    try:
+    # Where this does not get through, the end of the process does.
+    with contextlib.suppress(OSError):
         for message in encode_events([Exited(detail)]):
             link.send(message)
-    except OSError:
-        pass  # the exit itself reaches the speaker
 
 
 class _Loop:

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -76,6 +76,13 @@ def test_only_differences_are_sent(ends: tuple[Responder, Other]) -> None:
     assert other.changes() == [(Remove, 0, {VIP}), (Add, 0, {VIP + 2})]
     responder.announce([])
     assert other.changes() == [(Remove, 0, {VIP + 1, VIP + 2})]
+
+
+def test_address_of_another_family_is_refused(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    with pytest.raises(ResponderError, match=r"^2001:2::1: ARP announces IPv4 addresses only$"):
+        responder.announce([VIP, IPv6Address("2001:2::1")])  # type: ignore[list-item]
+    assert other.commands() == []
 
 
 def test_renewal(ends: tuple[Responder, Other]) -> None:
