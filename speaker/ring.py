@@ -14,8 +14,8 @@ from gossip.config import SwimConfig
 from gossip.keyring import Keyring, derive_key
 from gossip.member import MemberView
 from gossip.meta import Meta
-from gossip.outputs import MembershipEvent
-from gossip.shell import JoinResult, Ring
+from gossip.outputs import MemberJoined, MembershipEvent
+from gossip.shell import Ring
 from speaker.options import RingOptions
 from speaker.roster import Peers
 
@@ -23,8 +23,10 @@ log = structlog.get_logger()
 
 LOOK_PATIENCE_S: Final = 30.0
 """How long to wait for the API server before joining the ring as a member that may not own addresses."""
-FIRST_JOIN_S: Final = 5.0
+FIRST_JOIN_S: Final = 2.0
 """How long the first contact may take before this speaker acts on what it knows."""
+FIRST_RETRY_S: Final = 0.25
+"""Between two rounds of dialling until the first contact."""
 FIRST_PEERS: Final = 5
 """Peers asked at first: one answer brings the whole list of members."""
 REJOIN_S: Final = (4.0, 6.0)
@@ -61,6 +63,7 @@ class RingKeeper:
         self._on_event = on_event
         self._on_joined = on_joined
         self._joining: set[str] = set()
+        self._contact = anyio.Event()
         self._keyring = _keyring(options)
         self.eligible = False
         self.ring: Ring | None = None
@@ -113,27 +116,25 @@ class RingKeeper:
 
     async def _listen(self, ring: Ring) -> None:
         async for event in ring.events:
+            if isinstance(event, MemberJoined):
+                self._contact.set()
             self._on_event(event)
 
     async def _first_join(self, ring: Ring, tasks: TaskGroup) -> None:
-        """Wait for the first answer of a peer, for the failure of all that were asked, or for the time to pass."""
-        missing = self._missing(ring)
-        if not missing:
-            return
-        chosen = self._rng.sample(missing, min(FIRST_PEERS, len(missing)))
-        answered = anyio.Event()
-        pending = set(chosen)
+        """Wait for the first contact with another member, whoever dials, or for the time to pass.
 
-        async def ask(address: str) -> None:
-            result = await self._join(ring, address)
-            pending.discard(address)
-            if result.contacted or not pending:
-                answered.set()
-
-        for address in chosen:
-            tasks.start_soon(ask, address)
+        Peers that refuse are dialled again at once: after a power cut or a rollout all speakers start together, and
+        each would otherwise announce everything for a moment.
+        """
         with anyio.move_on_after(FIRST_JOIN_S):
-            await answered.wait()
+            while missing := self._missing(ring):
+                if self._contact.is_set():
+                    return
+                chosen = [address for address in missing if address not in self._joining]
+                for address in self._rng.sample(chosen, min(FIRST_PEERS, len(chosen))):
+                    tasks.start_soon(self._join, ring, address)
+                with anyio.move_on_after(FIRST_RETRY_S):
+                    await self._contact.wait()
 
     def _rejoin(self, ring: Ring, tasks: TaskGroup) -> None:
         missing = [address for address in self._missing(ring) if address not in self._joining]
@@ -143,12 +144,14 @@ class RingKeeper:
     def _missing(self, ring: Ring) -> Sequence[str]:
         return self._peers.to_join(ring.members().values())
 
-    async def _join(self, ring: Ring, address: str) -> JoinResult:
+    async def _join(self, ring: Ring, address: str) -> None:
         self._joining.add(address)
         try:
-            return await ring.join([(address, self._options.port)])
+            result = await ring.join([(address, self._options.port)])
         finally:
             self._joining.discard(address)
+        if result.contacted:
+            self._contact.set()
 
 
 def _keyring(options: RingOptions) -> Keyring | None:
