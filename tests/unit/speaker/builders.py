@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_network
 
 from cluster.config.model import Config, Pool
 from cluster.objects import (
@@ -31,7 +31,7 @@ CONFIG = Config(
     )
 )
 
-VIP = ip_address("198.18.1.1")
+VIP = IPv4Address("198.18.1.1")
 
 
 def service(name: str, *ips: str, kind: str = "LoadBalancer", policy: str = "Cluster") -> Service:

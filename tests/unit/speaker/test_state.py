@@ -1,0 +1,153 @@
+"""Status and metrics say what the decisions and the responder said."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from announcer.layer2.arp import DropReason
+from announcer.layer2.messages import AddressCounters
+from election.order import Order
+from gossip.counters import Counters
+from gossip.errors import RejectReason
+from gossip.member import MemberState
+from speaker.announced import Announced
+from speaker.decide import Decider
+from speaker.metrics import registry
+from speaker.roster import PeerComplaints, Peers
+from speaker.state import LOOP_DEAD_AFTER_S, ResponderFacts, SpeakerState
+from speaker.status import vip_status
+from tests.unit.speaker.builders import CONFIG, VIP, node, our_meta, piece, service, view
+
+MEMBERS = {
+    "n2": view("n2", "198.18.0.12", MemberState.DEAD, incarnation=3),
+    "n1": view("n1", "198.18.0.11", meta=our_meta(), incarnation=7),
+}
+
+
+def state() -> SpeakerState:
+    decider = Decider(node="n1", order=Order.CURRENT)
+    for name in ("n1", "n2"):
+        decider.set_node(node(name))
+    decider.set_config(CONFIG)
+    decider.set_members(["n1"], "joined")
+    decider.set_service(service("web", str(VIP)))
+    decider.set_slice(piece("web", "n1"))
+    announced = Announced()
+    announced.decided(decider.take(1.0))
+    return SpeakerState(
+        node="n1",
+        version="0.1.0",
+        started=0.0,
+        wall=lambda moment: f"wall-{moment:g}",
+        decider=decider,
+        announced=announced,
+        peers=Peers(own_address="198.18.0.11"),
+        complaints=PeerComplaints(),
+        responder=ResponderFacts(pid=12),
+        ring_enabled=True,
+        ring_encrypted=True,
+        members=lambda: MEMBERS,
+        ring_counters=Counters(packets_in=5, bytes_out=99),
+        awaited=frozenset({"services", "nodes"}),
+    )
+
+
+def samples(of: SpeakerState) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    text = generate_latest(registry(of)).decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_announced_is_what_the_responder_reported() -> None:
+    made = state()
+    wished = vip_status(VIP, made.decider, made.announced, made.wall)
+    assert (wished.owner, wished.announcing) == ("n1", False)
+    name = (
+        "metallb_speaker_announced",
+        (("ip", str(VIP)), ("node", "n1"), ("protocol", "layer2"), ("service", "default/web")),
+    )
+    assert name not in samples(made)
+    made.announced.reported(VIP, "eth0")
+    real = vip_status(VIP, made.decider, made.announced, made.wall)
+    assert (real.announcing, real.interfaces, real.since) == (True, ("eth0",), "wall-1")
+    assert (real.ranking, real.excluded) == (("n1",), {"n2": "speakerNotAlive"})
+    assert samples(made)[name] == 1.0
+
+
+def test_ring_status_names_states_versions_and_itself() -> None:
+    ring = state().ring_status()
+    assert [(m.name, m.state, m.incarnation, m.version, m.is_self) for m in ring.members] == [
+        ("n1", "alive", 7, "0.1.0", True),
+        ("n2", "dead", 3, "", False),
+    ]
+    encoded = json.loads(msgspec.json.encode(ring))
+    assert encoded["members"][0]["self"] is True
+    assert encoded["members"][1]["since"] == "wall-10"
+
+
+def test_what_is_missing_before_it_is_ready() -> None:
+    made = state()
+    assert made.why_not_ready() == "waiting for the first list of nodes, services"
+    made.synced = {"nodes", "services"}
+    assert made.why_not_ready() == "waiting for the ring"
+    made.joined = True
+    assert made.why_not_ready() is None
+    made.responder.exited = "gone"
+    assert made.why_not_ready() == "the responder has ended: gone"
+
+
+def test_health_follows_the_decision_loop() -> None:
+    made = state()
+    made.last_turn = 100.0
+    assert made.why_not_healthy(100.0 + LOOP_DEAD_AFTER_S) is None
+    assert "has not turned" in (made.why_not_healthy(101.0 + LOOP_DEAD_AFTER_S) or "")
+
+
+def test_api_and_config_status() -> None:
+    made = state()
+    assert made.api_status().connected is False
+    made.synced = {"nodes", "services"}
+    assert made.api_status().connected is True
+    made.api_errors["nodes"] = "refused"
+    assert (made.api_status().connected, made.api_status().error) == (False, "nodes: refused")
+    made.config_stale, made.config_error = True, "no"
+    config = made.config_status()
+    assert (config.loaded, config.stale, config.error, config.pools) == (
+        True,
+        True,
+        "no",
+        ("lan", "six", "wan"),
+    )
+
+
+def test_metrics_of_layer2_kubernetes_and_ring() -> None:
+    made = state()
+    made.responder.counters[VIP] = AddressCounters(3, 2, 10)
+    made.responder.drops[DropReason.NOT_ANNOUNCED] = 4
+    made.complaints.count("198.18.0.12", 6)
+    made.updates, made.config_stale = 8, True
+    assert made.ring_counters is not None
+    made.ring_counters.rejected[RejectReason.UNDECRYPTABLE] = 6
+    found = samples(made)
+    ip = (("ip", str(VIP)),)
+    assert found["metallb_layer2_requests_received", ip] == 3
+    assert found["metallb_layer2_responses_sent", ip] == 2
+    assert found["metallb_layer2_gratuitous_sent", ip] == 10
+    assert found["vipring_layer2_dropped_total", (("reason", "notAnnounced"),)] == 4
+    assert found["metallb_k8s_client_updates_total", ()] == 8
+    assert found["metallb_k8s_client_update_errors_total", ()] == 0
+    assert found["metallb_k8s_client_config_loaded_bool", ()] == 1
+    assert found["metallb_k8s_client_config_stale_bool", ()] == 1
+    assert found["vipring_members", (("state", "alive"),)] == 1
+    assert found["vipring_members", (("state", "dead"),)] == 1
+    assert found["vipring_ring_undecryptable_total", (("peer", "198.18.0.12"),)] == 6
+    assert found["vipring_ring_rejected_total", (("reason", "undecryptable"),)] == 6
+    assert found["vipring_ring_packets_total", (("direction", "in"),)] == 5
+    assert found["vipring_ring_bytes_total", (("direction", "out"),)] == 99
