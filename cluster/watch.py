@@ -17,9 +17,11 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Generic, TypeAlias, TypeVar
 
+import msgspec
+
 from cluster.backoff import Backoff
 from cluster.errors import BadResponseError, ClusterError
-from cluster.wire import KubeObject, Page, Status, WatchEvent, decoded, metadata_of, name_of, one_line
+from cluster.wire import WATCH_EVENT, KubeObject, Page, Status, decoded, decoded_by, metadata_of, one_line
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -124,7 +126,7 @@ class ListWatch(Generic[T]):
     def __init__(
         self, item: type[T], *, rng: random.Random, backoff: Backoff | None = None, limit: int = 250
     ) -> None:
-        self._item = item
+        self._decoder = msgspec.json.Decoder(item)
         self._rng = rng
         self._backoff = backoff or Backoff(rng)
         self._limit = limit
@@ -291,7 +293,7 @@ class ListWatch(Generic[T]):
 
     def _receive_line(self, line: bytes, now: float) -> None:
         try:
-            event = decoded(line, WatchEvent, "watch event")
+            event = decoded_by(WATCH_EVENT, line, "watch event")
             if event.type == "ERROR":
                 self._receive_error(decoded(event.object, Status, "watch error"), now)
                 return
@@ -308,7 +310,9 @@ class ListWatch(Generic[T]):
         match event.type:
             case "ADDED" | "MODIFIED":
                 try:
-                    self._upsert(metadata.key, decoded(event.object, self._item, name_of(event.object)))
+                    self._upsert(
+                        metadata.key, decoded_by(self._decoder, event.object, one_line(metadata.key))
+                    )
                 except BadResponseError as error:
                     self._outputs.append(ObjectSkipped(str(error)))
             case "DELETED":

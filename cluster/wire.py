@@ -21,6 +21,7 @@ class KubeObject(Protocol):
 
 T = TypeVar("T")
 _MAX_TEXT = 500
+_UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -70,9 +71,14 @@ class WatchEvent(msgspec.Struct, frozen=True):
 
 def decoded(data: bytes | msgspec.Raw, model: type[T], what: str) -> T:
     """The JSON value as a `model`. Raises BadResponseError, whatever the bytes are."""
+    return decoded_by(msgspec.json.Decoder(model), data, what)
+
+
+def decoded_by(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, what: str) -> T:
+    """The same with a decoder made before, which saves half the time on small values."""
     try:
-        return msgspec.json.decode(data, type=model)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return decoder.decode(data)
+    except _UNDECODABLE as error:
         raise BadResponseError(f"{what}: {one_line(str(error))}") from error
 
 
@@ -89,7 +95,7 @@ def decode_page(data: bytes, item: type[T], what: str) -> Page[T]:
     for raw in page.items or ():
         try:
             items.append(decoder.decode(raw))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except _UNDECODABLE as error:
             metadata = metadata_of(raw)
             text = f"{name_of(raw)}: {one_line(str(error))}"
             skipped.append(Skipped(metadata.key if metadata else "", text))
@@ -100,16 +106,20 @@ def decode_status(data: bytes) -> tuple[str, str]:
     """Reason and message of a v1.Status; of anything else, no reason and the beginning of the text."""
     try:
         status = msgspec.json.decode(data, type=Status)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _UNDECODABLE:
         return "", one_line(data[: 2 * _MAX_TEXT].decode("utf-8", "replace"))
     return one_line(status.reason), one_line(status.message)
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+WATCH_EVENT = msgspec.json.Decoder(WatchEvent)
 
 
 def metadata_of(raw: msgspec.Raw) -> ObjectMeta | None:
     """The metadata of an object of which nothing else need make sense."""
     try:
-        return msgspec.json.decode(raw, type=_Named).metadata
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _NAMED.decode(raw).metadata
+    except _UNDECODABLE:
         return None
 
 

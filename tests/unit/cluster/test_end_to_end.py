@@ -152,25 +152,28 @@ async def test_history_lost_while_away(tmp_path: Path) -> None:
             server.set_faults(Faults(error_code=503, resources=("services",)))
             server.drop_connections()
             await until(lambda: reflector.last_error is not None)
-            server.set_faults(Faults())
-            server.set_faults(Faults(error_code=503, resources=("services",), forget=True))
-            server.set_faults(Faults())
+            server.set_faults(Faults(forget=True))
             await client.delete(f"{SERVICES}/lost")
             await until(seen(told, "-lost"))
 
 
-async def test_errors_and_early_ends_are_no_storm(tmp_path: Path) -> None:
+FAULTS = {
+    "close": Faults(close_watches=True),
+    "500": Faults(error_code=500),
+    "429": Faults(error_code=429),
+    "gone": Faults(gone="event"),
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS.keys())
+async def test_lasting_fault_is_survived(tmp_path: Path, faults: Faults) -> None:
     async with cluster(tmp_path) as (server, client), following(client) as (reflector, told):
-        for faults in (
-            Faults(close_watches=True),
-            Faults(error_code=500),
-            Faults(error_code=429, retry_after_s=1),
-        ):
-            server.set_faults(faults)
-            server.drop_connections()
-            await anyio.sleep(0.3)  # how long the fault lasts
-        server.set_faults(Faults())
         told.clear()
+        server.set_faults(faults)
+        server.drop_connections()
+        server.audit.reset()
+        await until(lambda: server.audit.count(resource="services") >= 5)
+        server.set_faults(Faults())
         await client.create(SERVICES, load_balancer("late"), Service)
         await until(seen(told, "+late"))
         await until(lambda: reflector.last_error is None)
