@@ -54,7 +54,7 @@ from speaker.announced import Announced, Notice, ServiceAnnounced, ServiceWithdr
 from speaker.decide import Decider, Decisions
 from speaker.lines import Line, MemberEvent, event_name, member_line, rejected_line
 from speaker.options import SpeakerOptions
-from speaker.ring import RingKeeper
+from speaker.ring import LEAVE_S, RingKeeper
 from speaker.roster import PeerComplaints, Peers, candidates, may_own
 from speaker.state import ResponderFacts, SpeakerState
 from speaker.status import SpeakerStatus, VipStatus, service_diagnosis, vip_status
@@ -65,8 +65,6 @@ log = structlog.get_logger()
 
 RENEW_S: Final = 0.25
 """Between two renewals of the responder's lease."""
-LEAVE_S: Final = 1.0
-"""How long the goodbye to the ring may take (MetalLB's own time)."""
 HANDOVER_S: Final = 0.5
 """How long to go on answering after the goodbye: the heirs' first gratuitous frames come in that time."""
 INPUTS_A_TURN: Final = 500
@@ -190,7 +188,7 @@ class Speaker:
         others = len(self._roster) > 1
         if self._ring is not None:
             with anyio.move_on_after(LEAVE_S + 1.0):
-                await self._ring.leave(LEAVE_S)
+                await self._ring.leave()
         if others and self.state.decider.table:
             await anyio.sleep(HANDOVER_S)
         log.info("left")

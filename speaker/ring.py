@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -21,18 +22,26 @@ from speaker.roster import Peers
 
 log = structlog.get_logger()
 
-LOOK_PATIENCE_S: Final = 30.0
-"""How long to wait for the API server before joining the ring as a member that may not own addresses."""
-FIRST_JOIN_S: Final = 2.0
-"""How long the first contact may take before this speaker acts on what it knows."""
-FIRST_RETRY_S: Final = 0.25
-"""Between two rounds of dialling until the first contact."""
+LEAVE_S: Final = 1.0
+"""How long a goodbye may take (MetalLB's own time)."""
 FIRST_PEERS: Final = 5
 """Peers asked at first: one answer brings the whole list of members."""
-REJOIN_S: Final = (4.0, 6.0)
-"""Between two looks for speakers that are missing in the ring: heals a partition within 10 s."""
 REJOIN_PEERS: Final = 3
 """Missing speakers asked at once, so that many dead nodes cost a bounded number of dials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinTiming:
+    """When to join, in seconds."""
+
+    look_patience_s: float = 30.0
+    """How long to wait for the API server before joining the ring as a member that may not own addresses."""
+    first_join_s: float = 2.0
+    """How long the first contact may take before this speaker acts on what it knows."""
+    first_retry_s: float = 0.25
+    """Between two rounds of dialling until the first contact."""
+    rejoin_s: tuple[float, float] = (4.0, 6.0)
+    """Between two looks for speakers that the ring misses: a healed partition is one ring again within 10 s."""
 
 
 def meta(version: str, *, eligible: bool, draining: bool = False) -> bytes:
@@ -54,6 +63,7 @@ class RingKeeper:
         rng: random.Random,
         on_event: Callable[[MembershipEvent], None],
         on_joined: Callable[[], None],
+        timing: JoinTiming = JoinTiming(),
     ) -> None:
         self._node = node
         self._version = version
@@ -62,6 +72,7 @@ class RingKeeper:
         self._peers = peers
         self._on_event = on_event
         self._on_joined = on_joined
+        self._timing = timing
         self._joining: set[str] = set()
         self._contact = anyio.Event()
         self._keyring = _keyring(options)
@@ -73,29 +84,40 @@ class RingKeeper:
         return self.ring.members() if self.ring is not None else {}
 
     async def run(self, looked: anyio.Event) -> None:
-        """Be in the ring until cancelled. `looked` is set after the first full look at the API."""
-        with anyio.move_on_after(LOOK_PATIENCE_S):
+        """Be in the ring until cancelled. `looked` is set after the first full look at the API.
+
+        While the API server is away, this speaker joins after some patience as a member that may not own addresses.
+        Plain members (MetalLB) cannot read that and would yield addresses to it: it leaves their ring until it has
+        looked.
+        """
+        with anyio.move_on_after(self._timing.look_patience_s):
             await looked.wait()
-        self.eligible = looked.is_set()
+        while True:
+            self.eligible = looked.is_set()
+            await self._live(looked)
+            await looked.wait()
+
+    async def _live(self, looked: anyio.Event) -> None:
+        """One stay in the ring; returns only when it must be left until the API was looked at."""
         async with self._made() as ring, anyio.create_task_group() as tasks:
             self.ring = ring
-            tasks.start_soon(self._listen, ring)
-            if not self.eligible:
-                log.warning("joiningNotEligible", reason="no full look at the API server yet")
-                tasks.start_soon(self._become_eligible, ring, looked)
-            await self._first_join(ring, tasks)
-            self._on_joined()
             try:
+                tasks.start_soon(self._listen, ring, tasks)
+                if not self.eligible:
+                    log.warning("joiningNotEligible", reason="no full look at the API server yet")
+                    tasks.start_soon(self._become_eligible, ring, looked)
+                await self._first_join(ring, tasks)
+                self._on_joined()
                 while True:
-                    await anyio.sleep(self._rng.uniform(*REJOIN_S))
+                    await anyio.sleep(self._rng.uniform(*self._timing.rejoin_s))
                     self._rejoin(ring, tasks)
             finally:
                 self.ring = None
 
-    async def leave(self, timeout_s: float) -> None:
-        """Say goodbye, at most `timeout_s`."""
+    async def leave(self) -> None:
+        """Say goodbye; takes at most a second."""
         if self.ring is not None:
-            await self.ring.leave(timeout_s)
+            await self.ring.leave(LEAVE_S)
 
     def _made(self) -> Ring:
         return Ring(
@@ -114,11 +136,19 @@ class RingKeeper:
         ring.set_meta(meta(self._version, eligible=True))
         self._on_joined()
 
-    async def _listen(self, ring: Ring) -> None:
+    async def _listen(self, ring: Ring, tasks: TaskGroup) -> None:
         async for event in ring.events:
+            self._on_event(event)
             if isinstance(event, MemberJoined):
                 self._contact.set()
-            self._on_event(event)
+                if not self.eligible and Meta.decode(event.view.meta) is None:
+                    log.warning(
+                        "leavingMixedRing",
+                        member=event.view.name,
+                        reason="no full look at the API server yet",
+                    )
+                    await ring.leave(LEAVE_S)
+                    tasks.cancel_scope.cancel()
 
     async def _first_join(self, ring: Ring, tasks: TaskGroup) -> None:
         """Wait for the first contact with another member, whoever dials, or for the time to pass.
@@ -126,14 +156,14 @@ class RingKeeper:
         Peers that refuse are dialled again at once: after a power cut or a rollout all speakers start together, and
         each would otherwise announce everything for a moment.
         """
-        with anyio.move_on_after(FIRST_JOIN_S):
+        with anyio.move_on_after(self._timing.first_join_s):
             while missing := self._missing(ring):
                 if self._contact.is_set():
                     return
                 chosen = [address for address in missing if address not in self._joining]
                 for address in self._rng.sample(chosen, min(FIRST_PEERS, len(chosen))):
                     tasks.start_soon(self._join, ring, address)
-                with anyio.move_on_after(FIRST_RETRY_S):
+                with anyio.move_on_after(self._timing.first_retry_s):
                     await self._contact.wait()
 
     def _rejoin(self, ring: Ring, tasks: TaskGroup) -> None:

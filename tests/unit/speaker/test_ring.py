@@ -1,0 +1,153 @@
+"""When a speaker joins the ring, on real sockets of loopback; 127.0.1.1 is the speaker's, 127.0.1.2 the peer's."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from gossip.config import SwimConfig
+from gossip.meta import Meta
+from gossip.outputs import MembershipEvent
+from gossip.shell import Ring
+from speaker.options import RingOptions
+from speaker.ring import JoinTiming, RingKeeper
+from speaker.roster import Peers
+from tests.unit.speaker.builders import our_meta, pod
+
+QUICK = JoinTiming(look_patience_s=0.05, first_join_s=0.5, first_retry_s=0.05, rejoin_s=(0.05, 0.1))
+OWN, PEER = "127.0.1.1", "127.0.1.2"
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server((OWN, 0)) as free:
+        found: int = free.getsockname()[1]
+        return found
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    seed = int(os.environ.get("VIPRING_SEED", random.randrange(2**32)))
+    print(f"VIPRING_SEED={seed}")
+    return random.Random(seed)
+
+
+class Stage:
+    """A keeper and what it told."""
+
+    def __init__(self, port: int, rng: random.Random, timing: JoinTiming = QUICK) -> None:
+        self.events: list[MembershipEvent] = []
+        self.joined = 0
+        self.looked = anyio.Event()
+        self.peers = Peers(own_address=OWN)
+        self.port = port
+        self.keeper = RingKeeper(
+            node="n1",
+            version="0.1.0",
+            options=RingOptions(bind_address=OWN, labels="a=b", namespace="x", port=port),
+            peers=self.peers,
+            rng=rng,
+            on_event=self.events.append,
+            on_joined=self._joined,
+            timing=timing,
+        )
+
+    def _joined(self) -> None:
+        self.joined += 1
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.keeper.run, self.looked)
+            yield
+            tasks.cancel_scope.cancel()
+
+    def peer(self, meta: bytes) -> Ring:
+        return Ring(
+            name="n2",
+            bind=(PEER, self.port),
+            advertise=None,
+            keyring=None,
+            config=SwimConfig.local(),
+            meta=meta,
+            rng=random.Random(1),
+        )
+
+
+async def until(check: Callable[[], object]) -> None:
+    with anyio.fail_after(20):
+        while not check():  # noqa: ASYNC110  (the ring's own tasks tell nobody)
+            await anyio.sleep(0.01)
+
+
+def meta_of(ring: Ring, name: str) -> Meta | None:
+    view = ring.members().get(name)
+    return Meta.decode(view.meta) if view is not None and view.state.present else None
+
+
+async def test_alone_it_joins_as_soon_as_it_has_looked(port: int, rng: random.Random) -> None:
+    stage = Stage(port, rng, JoinTiming(look_patience_s=60.0))
+    async with stage.running():
+        await anyio.lowlevel.checkpoint()
+        assert stage.keeper.members() == {}
+        stage.looked.set()
+        await until(lambda: stage.joined)
+        assert stage.keeper.eligible
+        assert set(stage.keeper.members()) == {"n1"}
+    assert stage.keeper.members() == {}
+
+
+async def test_known_peers_are_met_before_the_view_counts(port: int, rng: random.Random) -> None:
+    stage = Stage(port, rng, JoinTiming())
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    stage.looked.set()
+    async with stage.peer(our_meta()), stage.running():
+        await until(lambda: stage.joined)
+        assert set(stage.keeper.members()) == {"n1", "n2"}
+
+
+async def test_a_peer_that_appears_later_is_joined_without_being_told(port: int, rng: random.Random) -> None:
+    stage = Stage(port, rng)
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    stage.looked.set()
+    async with stage.running():
+        await until(lambda: stage.joined)
+        async with stage.peer(our_meta()):
+            await until(lambda: "n2" in stage.keeper.members())
+
+
+async def test_without_the_api_it_joins_as_not_eligible_until_it_has_looked(
+    port: int, rng: random.Random
+) -> None:
+    stage = Stage(port, rng)
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    async with stage.peer(our_meta()) as peer, stage.running():
+        await until(lambda: stage.joined)
+        await until(lambda: meta_of(peer, "n1"))
+        seen = meta_of(peer, "n1")
+        assert seen is not None
+        assert not seen.eligible
+        assert not stage.keeper.eligible
+        stage.looked.set()
+        await until(lambda: (meta_of(peer, "n1") or seen).eligible)
+        await until(lambda: stage.keeper.eligible and stage.joined >= 2)
+
+
+async def test_a_ring_with_plain_members_is_left_until_it_has_looked(port: int, rng: random.Random) -> None:
+    stage = Stage(port, rng)
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    async with stage.peer(b"") as peer, stage.running():
+        await until(lambda: stage.events)
+        await until(lambda: stage.keeper.ring is None)
+        await until(lambda: meta_of(peer, "n1") is None)
+        stage.looked.set()
+        await until(lambda: meta_of(peer, "n1"))
+        seen = meta_of(peer, "n1")
+        assert seen is not None
+        assert seen.eligible
