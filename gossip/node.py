@@ -7,6 +7,7 @@ them in order, and arms one timer for `next_deadline`.
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from gossip.address import Endpoint
 from gossip.awareness import Awareness
@@ -40,6 +41,13 @@ from gossip.timers import TimerKind
 from gossip.transmit import Transmitter
 
 __all__ = ["MemberState", "MemberView", "SwimNode"]
+
+_RESYNC_AFTER_JOIN: Final = 10
+"""Gossip intervals from a join to another exchange of state: when many join at once, gossip alone leaves one of a
+thousand newcomers unknown to some member until the next regular exchange."""
+
+_CURIOSITY: Final = 5
+"""Least gossip intervals between two exchanges of state that pings of strangers bring about."""
 
 
 class SwimNode:
@@ -99,6 +107,7 @@ class SwimNode:
         self._prober = Prober(context, self._transmitter, self._membership, self._awareness, self._exchanges)
         self._exchanges.tcp_ping_answered = self._prober.tcp_answered
         self._gossip_phase = now + rng.random() * config.gossip_interval_s
+        self._curious_at = now
         self._prober.start(now)
         if config.push_pull_interval_s > 0:
             stagger = rng.random() * config.push_pull_interval_s
@@ -138,6 +147,10 @@ class SwimNode:
             One stream number for each seed, under which `ExchangeEnded` tells the outcome.
         """
         numbers = self._exchanges.join([Endpoint(*seed) for seed in seeds], now)
+        config = self._context.config
+        if config.push_pull_interval_s > 0:
+            soon = now + min(_RESYNC_AFTER_JOIN * config.gossip_interval_s, config.push_pull_interval_s)
+            self._context.timers.set((TimerKind.PUSH_PULL, 0), soon)
         self._arm_gossip(now)
         return numbers
 
@@ -233,6 +246,17 @@ class SwimNode:
             return
         to = reply_endpoint(ping.source_addr, ping.source_port, source)
         self._transmitter.send(to, encode(Ack(ping.seq)))
+        if ping.source_node and to.host == source.host:
+            self._notice(ping.source_node, to, now)
+
+    def _notice(self, name: str, at: Endpoint, now: float) -> None:
+        """Who pings us without being known, or held for dead, knows us: exchange state, and so heal the difference."""
+        member = self._membership.members.get(name)
+        if (member is not None and member.state is not MemberState.DEAD) or now < self._curious_at:
+            return
+        config = self._context.config
+        self._curious_at = now + _CURIOSITY * config.gossip_interval_s
+        self._exchanges.open(StreamPurpose.SYNC, at, now, timeout_s=config.tcp_timeout_s)
 
     def _fire(self, kind: TimerKind, which: str | int, at: float, now: float) -> None:
         match kind:

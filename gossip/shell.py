@@ -179,7 +179,11 @@ class Ring:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self._tasks.cancel_scope.cancel()
-        return await self._stack.__aexit__(kind, error, trace)
+        if error is None or isinstance(error, anyio.get_cancelled_exc_class()):
+            return await self._stack.__aexit__(kind, error, trace)
+        # The body's own error reaches the caller as it is, not within the group of our tasks.
+        await self._stack.aclose()
+        return None
 
     @property
     def endpoint(self) -> Endpoint:

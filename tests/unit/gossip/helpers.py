@@ -7,7 +7,7 @@ from typing import TypeVar
 from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.keyring import Keyring
-from gossip.messages import Alive, Dead, NodeState, PacketMessage, Struct, Suspect, encode
+from gossip.messages import Ack, Alive, Dead, NodeState, PacketMessage, Ping, Struct, Suspect, encode
 from gossip.node import SwimNode
 from gossip.outputs import Output, SendDatagram
 from gossip.packet import PacketCodec, compound
@@ -82,6 +82,21 @@ class Bench:
             self.now = max(self.now, deadline)
             self.node.handle_timer(self.now)
             outputs += self.node.take_outputs()
+        self.now = end
+        return outputs
+
+    def wait_answered(self, seconds: float) -> list[Output]:
+        """Let time pass with every ping answered at once."""
+        outputs: list[Output] = []
+        end = self.now + seconds
+        while (deadline := self.node.next_deadline()) is not None and deadline <= end:
+            self.now = max(self.now, deadline)
+            self.node.handle_timer(self.now)
+            taken = self.node.take_outputs()
+            outputs += taken
+            for to, message in self.messages(taken):
+                if isinstance(message, Ping):
+                    outputs += self.hear(Ack(message.seq), source=to)
         self.now = end
         return outputs
 

@@ -6,7 +6,7 @@ from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import RejectReason
 from gossip.member import MemberState
-from gossip.messages import Ack, IndirectPing, Nack, Ping, Suspect, encode
+from gossip.messages import Ack, Dead, IndirectPing, Nack, Ping, Suspect, encode
 from gossip.outputs import (
     CloseStream,
     ExchangeEnded,
@@ -195,3 +195,33 @@ def test_every_member_is_probed_once_a_round() -> None:
         seen.append(ping.node)
         bench.hear(Ack(ping.seq))
     assert len(set(seen)) == 20
+
+
+def test_the_ping_of_a_stranger_starts_an_exchange_of_state_but_not_with_anybody() -> None:
+    bench = Bench(members=["b"])
+    stranger = Ping(1, "me", address(60), PORT, "stranger")
+    there = Endpoint("198.18.0.60", PORT)
+    assert not of(OpenStream, bench.hear(stranger))
+    assert not of(
+        OpenStream, bench.hear(Ping(1, "me", address(10), PORT, "b"), source=Endpoint("198.18.0.10", PORT))
+    )
+    (opened,) = of(OpenStream, bench.hear(stranger, source=there))
+    assert (opened.to, opened.purpose) == (there, StreamPurpose.SYNC)
+    # Many pings are no reason for many exchanges.
+    assert not of(OpenStream, bench.hear(stranger, stranger, source=there))
+
+
+def test_the_ping_of_a_member_held_for_dead_starts_an_exchange_of_state() -> None:
+    bench = Bench(members=["b"])
+    bench.hear(Dead(1, "b", "c"))
+    ping = Ping(1, "me", address(10), PORT, "b")
+    assert len(of(OpenStream, bench.hear(ping, source=Endpoint("198.18.0.10", PORT)))) == 1
+
+
+def test_a_join_is_followed_by_another_exchange_soon() -> None:
+    bench = Bench(members=["b"])
+    (number,) = bench.node.join([("198.18.0.10", PORT)], now=bench.now)
+    bench.node.stream_ended(number, error="refused", now=bench.now)
+    bench.node.take_outputs()
+    purposes = [opened.purpose for opened in of(OpenStream, bench.wait_answered(2.1))]
+    assert purposes == [StreamPurpose.SYNC]

@@ -6,7 +6,7 @@ from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import RejectReason, UsageError
 from gossip.member import MemberState
-from gossip.messages import Ack, Alive, Dead, Ping, Suspect
+from gossip.messages import Alive, Dead, Suspect
 from gossip.outputs import (
     LeaveDone,
     MemberAlive,
@@ -15,7 +15,6 @@ from gossip.outputs import (
     MemberLeft,
     MemberSuspect,
     MemberUpdated,
-    Output,
     PeerRejected,
     Refuted,
 )
@@ -166,24 +165,8 @@ def test_an_unconfirmed_suspicion_takes_six_times_as_long_as_a_confirmed_one() -
     quick.hear(Suspect(1, "b", "d"))
     quick.hear(Suspect(1, "b", "e"))
     for bench, expected in ((slow, 24.0), (quick, 4.0)):
-        deaths = [death for death in of(MemberDead, quiet(bench, 30.0)) if death.view.name == "b"]
+        deaths = [death for death in of(MemberDead, bench.wait_answered(30.0)) if death.view.name == "b"]
         assert [(round(death.view.since - START, 6), death.by) for death in deaths] == [(expected, "me")]
-
-
-def quiet(bench: Bench, seconds: float) -> list[Output]:
-    """Let time pass with every probe answered, so that only the suspicion under test acts."""
-    outputs: list[Output] = []
-    end = bench.now + seconds
-    while (deadline := bench.node.next_deadline()) is not None and deadline <= end:
-        bench.now = max(bench.now, deadline)
-        bench.node.handle_timer(bench.now)
-        taken = bench.node.take_outputs()
-        outputs += taken
-        for to, message in bench.messages(taken):
-            if isinstance(message, Ping):
-                outputs += bench.hear(Ack(message.seq), source=to)
-    bench.now = end
-    return outputs
 
 
 def test_a_refutation_ends_the_suspicion_for_good() -> None:
@@ -191,7 +174,7 @@ def test_a_refutation_ends_the_suspicion_for_good() -> None:
     bench.hear(Suspect(1, "b", "c"))
     (back,) = of(MemberAlive, bench.hear(alive("b", 10, incarnation=2)))
     assert back.view.incarnation == 2
-    assert not of(MemberDead, quiet(bench, 30.0))
+    assert not of(MemberDead, bench.wait_answered(30.0))
 
 
 def test_leave_tells_the_others_and_ends_when_it_was_spread() -> None:
