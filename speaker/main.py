@@ -1,6 +1,6 @@
 """The speaker process: one decision loop that owns the election and the table, and the tasks that feed it.
 
-    API server  -> Reflectors -+
+    API server  -> Feed -------+
     ring        -> RingKeeper -+-> inbox -> decision loop -> Decider -> responder, logs, events, metrics, status
     responder   -> its events -+
 
@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Any, Final, TypeVar, assert_never
+from typing import Final, assert_never
 
 import anyio
 import anyio.lowlevel
@@ -40,26 +40,19 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from cluster.client import ApiClient
-from cluster.config.configmap import config_of
-from cluster.errors import ConfigError
 from cluster.events import EventRecorder, reference
-from cluster.objects import ConfigMap, EndpointSlice, Node, Pod, Service
-from cluster.reflector import Reflector
-from cluster.watch import Change, Deleted, ObjectSkipped, Recovered, Synced, Trouble, Upserted
-from cluster.wire import KubeObject
 from election.order import Order
 from gossip.errors import RejectReason
 from gossip.outputs import EventsLost, MembershipEvent, PeerRejected, Refuted
 from speaker.announced import Announced, Notice, ServiceAnnounced, ServiceWithdrawn
 from speaker.decide import Decider, Decisions
+from speaker.feed import KubernetesFeed
 from speaker.lines import Line, MemberEvent, event_name, member_line, rejected_line
 from speaker.options import SpeakerOptions
 from speaker.ring import LEAVE_S, RingKeeper
 from speaker.roster import PeerComplaints, Peers, candidates, may_own
 from speaker.state import ResponderFacts, SpeakerState
 from speaker.status import SpeakerStatus, VipStatus, service_diagnosis, vip_status
-
-T = TypeVar("T", bound=KubeObject)
 
 log = structlog.get_logger()
 
@@ -89,7 +82,6 @@ class Speaker:
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = anyio.Event()
         self._stop = anyio.Event()
-        self._looked = anyio.Event()
         self._leaving = False
         self._roster: set[str] = set()
         self._ring: RingKeeper | None = None
@@ -112,6 +104,7 @@ class Speaker:
             last_turn=started,
         )
         self.state.decider.set_members((), "")
+        self._feed = KubernetesFeed(options=options, state=self.state, rng=self._rng, put=self._put)
 
     # For vipring/serve.py
 
@@ -163,14 +156,14 @@ class Speaker:
                     client, component="metallb-speaker", host=self._options.node_name, rng=self._rng
                 )
                 tasks.start_soon(self._events.run)
-                for reflect in self._reflections(client):
-                    tasks.start_soon(reflect)
+                for watch in self._feed.watches(client):
+                    tasks.start_soon(watch)
                 tasks.start_soon(self._hear_responder)
                 tasks.start_soon(self._decide)
                 if self._options.ring is not None:
                     self._ring = self._keeper()
                     self.state.members = self._ring.members
-                    tasks.start_soon(self._ring.run, self._looked)
+                    tasks.start_soon(self._ring.run, self._feed.looked)
                 else:
                     log.warning(
                         "ringOff", reason="bind address, labels and namespace of the ring are not all given"
@@ -211,134 +204,8 @@ class Speaker:
         )
 
     async def _without_ring(self) -> None:
-        await self._looked.wait()
+        await self._feed.looked.wait()
         self._put(self._joined)
-
-    # What Kubernetes says
-
-    def _reflections(self, client: ApiClient) -> list[Callable[[], Any]]:
-        options = self._options
-        namespace = options.namespace or client.namespace
-        reflect = partial(self._reflection, client)
-        made = [
-            reflect("services", "/api/v1/services", Service, self._service),
-            reflect("endpointslices", "/apis/discovery.k8s.io/v1/endpointslices", EndpointSlice, self._slice),
-            reflect("nodes", "/api/v1/nodes", Node, self._node),
-            reflect(
-                "configmaps",
-                f"/api/v1/namespaces/{namespace}/configmaps",
-                ConfigMap,
-                self._config_map,
-                field_selector=f"metadata.name={options.config_name}",
-            ),
-        ]
-        if options.ring is not None:
-            path = f"/api/v1/namespaces/{options.ring.namespace}/pods"
-            made.append(reflect("pods", path, Pod, self._pod, label_selector=options.ring.labels))
-        return made
-
-    def _reflection(
-        self,
-        client: ApiClient,
-        kind: str,
-        path: str,
-        item: type[T],
-        handle: Callable[[Upserted[T] | Deleted[T]], None],
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> Callable[[], Any]:
-        reflector = Reflector(
-            client,
-            path,
-            item,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            rng=self._rng,
-            on_trouble=lambda trouble: self._trouble(kind, trouble),
-        )
-        self.state.awaited |= {kind}
-
-        def changed(change: Change[T]) -> None:
-            if isinstance(change, Synced):
-                self._put(partial(self._synced, kind))
-            else:
-                self._put(partial(self._processed, partial(handle, change)))
-
-        return partial(reflector.run, changed)
-
-    def _processed(self, handle: Callable[[], None]) -> None:
-        self.state.updates += 1
-        handle()
-
-    def _trouble(self, kind: str, trouble: Trouble | Recovered | ObjectSkipped) -> None:
-        match trouble:
-            case Trouble():
-                if kind not in self.state.api_errors:
-                    log.warning("apiTrouble", kind=kind, error=trouble.error)
-                self.state.api_errors[kind] = trouble.error
-            case Recovered():
-                if self.state.api_errors.pop(kind, None) is not None:
-                    log.info("apiRecovered", kind=kind)
-            case ObjectSkipped():
-                self.state.update_errors += 1
-                log.warning("objectSkipped", kind=kind, error=trouble.error)
-
-    def _synced(self, kind: str) -> None:
-        self.state.synced.add(kind)
-        if self.state.looked() and not self._looked.is_set():
-            log.info("stateSynced", services=len(self.state.decider.services))
-            if self.state.decider.config is None and not self.state.config_stale:
-                log.warning("noConfig", configmap=self._options.config_name)
-            self._looked.set()
-
-    def _service(self, change: Upserted[Service] | Deleted[Service]) -> None:
-        if isinstance(change, Deleted):
-            self.state.decider.remove_service(change.obj.metadata.key)
-        else:
-            self.state.decider.set_service(change.obj)
-
-    def _slice(self, change: Upserted[EndpointSlice] | Deleted[EndpointSlice]) -> None:
-        if isinstance(change, Deleted):
-            self.state.decider.remove_slice(change.obj)
-        else:
-            self.state.decider.set_slice(change.obj, change.old)
-
-    def _node(self, change: Upserted[Node] | Deleted[Node]) -> None:
-        if isinstance(change, Deleted):
-            self.state.decider.remove_node(change.obj.metadata.name)
-        else:
-            self.state.decider.set_node(change.obj)
-
-    def _pod(self, change: Upserted[Pod] | Deleted[Pod]) -> None:
-        if isinstance(change, Deleted):
-            self.state.peers.remove_pod(change.obj.metadata.name)
-        else:
-            self.state.peers.set_pod(change.obj)
-
-    def _config_map(self, change: Upserted[ConfigMap] | Deleted[ConfigMap]) -> None:
-        if isinstance(change, Deleted):
-            self._config_refused("the ConfigMap was deleted")
-            return
-        try:
-            config = config_of(change.obj)
-        except ConfigError as error:
-            self._config_refused(str(error))
-            return
-        homeless = self.state.decider.unpooled(config, self.state.announced.addresses())
-        if homeless is not None:
-            self._config_refused(f"announced address {homeless} would be in no pool")
-            return
-        self.state.decider.set_config(config)
-        self.state.config_stale, self.state.config_error = False, None
-        log.info(
-            "configLoaded", configmap=self._options.config_name, pools=[pool.name for pool in config.pools]
-        )
-
-    def _config_refused(self, error: str) -> None:
-        self.state.config_stale, self.state.config_error = True, error
-        self.state.update_errors += 1
-        log.error("configStale", configmap=self._options.config_name, error=error)
 
     # What the ring says
 
