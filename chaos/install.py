@@ -84,6 +84,7 @@ def echo_pod(node: str) -> dict[str, object]:
                     "name": "echo",
                     "image": ECHO_IMAGE,
                     "ports": [{"containerPort": ECHO_PORT, "protocol": "UDP"}],
+                    "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
                 }
             ],
         },
