@@ -34,14 +34,14 @@ _MAX_BODY_BYTES = 64 * 2**20
 _MAX_ERROR_BYTES = 64 * 2**10
 
 
-def _keepalive_options() -> list[tuple[int, int, int]]:
-    """Notice a peer that vanished without a word after about 30 s, on idle watches too."""
+def _keepalive_options(dead_peer_s: int) -> list[tuple[int, int, int]]:
+    """Make the kernel notice a peer that vanished without a word, on idle watches and in the middle of a request."""
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     for name, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
+        ("TCP_KEEPIDLE", max(1, dead_peer_s // 2)),
+        ("TCP_KEEPINTVL", max(1, dead_peer_s // 6)),
         ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 30_000),
+        ("TCP_USER_TIMEOUT", dead_peer_s * 1000),
     ):
         if hasattr(socket, name):
             options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
@@ -53,11 +53,17 @@ class ApiClient:
 
     Every request raises, and nothing else: ApiError when the server refused, UnreachableError when no answer came,
     BadResponseError when the answer made no sense, CredentialsError when no token could be read. `namespace`
-    is the process's own namespace, `server` the base URL.
+    is the process's own namespace, `server` the base URL. A connection whose other end vanished without a word, as when
+    its machine lost power, is given up after about `dead_peer_s` seconds.
     """
 
     def __init__(
-        self, access: Access, *, user_agent: str = "vipring", request_timeout_s: float = _REQUEST_TIMEOUT_S
+        self,
+        access: Access,
+        *,
+        user_agent: str = "vipring",
+        request_timeout_s: float = _REQUEST_TIMEOUT_S,
+        dead_peer_s: int = 30,
     ) -> None:
         self.namespace = access.namespace
         self.server = access.server.rstrip("/")
@@ -72,7 +78,7 @@ class ApiClient:
                 trust_env=False,
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=60),
                 proxy=access.proxy,
-                socket_options=_keepalive_options(),
+                socket_options=_keepalive_options(dead_peer_s),
             ),
             trust_env=False,
         )
@@ -324,4 +330,10 @@ async def _api_error(response: httpx2.Response) -> ApiError:
 
 
 def _unreachable(what: str, error: Exception) -> UnreachableError:
-    return UnreachableError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": "))
+    # httpx2 often says nothing itself; the operating system's reason is at the end of the chain.
+    reason: BaseException | None = error
+    while reason is not None and not str(reason):
+        reason = reason.__cause__ or reason.__context__
+    return UnreachableError(
+        f"{what}: {type(error).__name__}: {' '.join(str(reason or '').split())}".rstrip(": ")
+    )
