@@ -4,7 +4,6 @@ The responder is forked before the speaker imports anything heavy, so that it st
 JSON or interpreter lock of the speaker delays an answer. It holds the only raw sockets of the speaker.
 """
 
-import contextlib
 import gc
 import os
 import re
@@ -124,7 +123,8 @@ class Responder:
 
     def _read(self, message: bytes) -> list[ResponderEvent]:
         if not message:
-            return [Exited("the responder process ended without a word")]
+            self._link.close()
+            return [Exited(f"the responder process {_reap(self.pid)}")]
         try:
             return decode_events(message)
         except MessageError as error:
@@ -177,13 +177,16 @@ def _become_responder(link: socket.socket, parent: int, exclude: re.Pattern[str]
         os._exit(status)
 
 
-def _reap(pid: int) -> None:
-    """Wait for a child whose socket was closed; kill it after a second."""
-    with contextlib.suppress(ChildProcessError, ProcessLookupError):
+def _reap(pid: int) -> str:
+    """Wait for a child whose socket was closed, kill it after a second; tell how it ended."""
+    try:
         ended = os.pidfd_open(pid)
         try:
             select.select([ended], [], [], 1.0)
         finally:
             os.close(ended)
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except (ChildProcessError, ProcessLookupError):
+        return "is gone"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"

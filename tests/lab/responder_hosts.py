@@ -347,6 +347,34 @@ def links(stack: contextlib.ExitStack) -> dict[str, object]:
     return facts
 
 
+def lost_notices(stack: contextlib.ExitStack) -> dict[str, object]:
+    """More changes than its netlink socket holds while it stands still: it lists everything again."""
+    Client(stack)
+    speaker = Speaker(stack)
+    speaker.start(VIP)
+    os.kill(speaker.responder, signal.SIGSTOP)
+    change = "address add 198.18.0.11/16 dev eth0\naddress del 198.18.0.11/16 dev eth0\n"
+    subprocess.run(["ip", "-batch", "-"], input=change * 2_000, text=True, check=True)
+    run("ip", "link", "add", "eth8", "type", "veth", "peer", "name", "eth9")
+    run("ip", "link", "set", "eth8", "up")
+    run("ip", "link", "set", "eth9", "up")
+    rows = [line.split() for line in Path("/proc/net/netlink").read_text().splitlines()[1:]]
+    dropped = sum(int(row[8]) for row in rows if int(row[2]) == speaker.responder)
+    os.kill(speaker.responder, signal.SIGCONT)
+    wait("the other interfaces", lambda: len(speaker.told("InterfacesChanged")[-1][1]) == 3)  # type: ignore[arg-type]
+    return {"dropped": dropped, "failures": speaker.told("InterfaceFailed")}
+
+
+def responder_killed(stack: contextlib.ExitStack) -> dict[str, object]:
+    """The end of the responder reaches the speaker, which reaps it."""
+    Client(stack)
+    speaker = Speaker(stack)
+    speaker.start(VIP)
+    os.kill(speaker.responder, signal.SIGKILL)
+    code = speaker.process.wait(WAIT_S)
+    return {"code": code, "last": speaker.read()[-1], "left": Path(f"/proc/{speaker.responder}").exists()}
+
+
 def many(stack: contextlib.ExitStack) -> dict[str, object]:
     """Ten thousand addresses: all announced, all answered, requests answered while the burst is under way."""
     client = Client(stack)
@@ -382,6 +410,8 @@ SCENARIOS = {
         parent_stopped,
         responder_stopped,
         links,
+        lost_notices,
+        responder_killed,
         many,
         not_permitted,
     )

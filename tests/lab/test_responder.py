@@ -114,6 +114,21 @@ def test_follows_the_links() -> None:
     assert facts["failures"] == []
 
 
+def test_lists_the_links_again_when_notices_were_lost() -> None:
+    facts = play("lost_notices")
+    assert facts["dropped"] > 0, "the scenario lost none"
+    assert facts["failures"] == []
+
+
+def test_speaker_hears_of_the_end_of_its_responder() -> None:
+    facts = play("responder_killed")
+    assert facts == {
+        "code": 0,
+        "last": ["Exited", "the responder process was killed by signal 9"],
+        "left": False,
+    }
+
+
 def test_ten_thousand_addresses() -> None:
     facts = play("many")
     assert facts["during"] > 0

@@ -152,7 +152,16 @@ def test_end_of_the_process_is_told_once(ends: tuple[Responder, Other]) -> None:
     responder.close()
 
 
-def test_silent_end_and_nonsense_are_told(ends: tuple[Responder, Other]) -> None:
+def test_silent_end_is_told_with_its_cause() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with subprocess.Popen(["sh", "-c", "exit 3"]) as process:
+        theirs.close()
+        assert Responder(link=ours, pid=process.pid).events() == [
+            Exited("the responder process ended with status 3")
+        ]
+
+
+def test_nonsense_is_told(ends: tuple[Responder, Other]) -> None:
     responder, other = ends
     other.link.send(b"\xff\xff")
     (event,) = responder.events()
