@@ -178,6 +178,10 @@ class KindTable:
                 versions.append(kind.version)
         return found
 
+    def all(self) -> list[Kind]:
+        """All kinds in all served versions."""
+        return list(self._by_path.values())
+
     def of_version(self, group: str, version: str) -> Iterator[Kind]:
         """All kinds of one group and version."""
         return (k for k in self._by_path.values() if k.group == group and k.version == version)

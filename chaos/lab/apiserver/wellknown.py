@@ -18,7 +18,7 @@ def answer(kinds: KindTable, path: str, accept: str) -> tuple[bytes, str]:
         case [("api" | "apis") as root] if discovery.AGGREGATED in accept.replace(" ", ""):
             return msgspec.json.encode(discovery.aggregated(kinds, core=root == "api")), discovery.AGGREGATED
         case ["openapi", "v2"] if "protobuf" in accept:
-            return openapi.v2_protobuf(), openapi.V2_PROTOBUF
+            return openapi.v2_protobuf(kinds), openapi.V2_PROTOBUF
         case ["openapi", *rest]:
             found = _openapi(kinds, rest)
         case _:
