@@ -21,7 +21,7 @@ import msgspec
 from cluster.credentials import Access, in_cluster_access
 from cluster.errors import ApiError, BadResponseError, ClusterError, UnreachableError
 from cluster.kubeconfig import kubeconfig_access, kubeconfig_paths
-from cluster.wire import Page, decode_page, decode_status, decoded
+from cluster.wire import MAX_PAGES, Page, decode_page, decode_status, decoded
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ class ApiClient:
             items: list[T] = []
             token = ""
             try:
-                while True:
+                for _ in range(MAX_PAGES):
                     page = await self.list_page(
                         path,
                         item,
@@ -167,6 +167,7 @@ class ApiClient:
                     token = page.continue_token
                     if not token:
                         return items, page.resource_version
+                raise BadResponseError(f"{path}: the list has more than {MAX_PAGES} pages")
             except ApiError as error:
                 if last_try or not (error.expired and token):
                     raise

@@ -63,11 +63,12 @@ class Reflector(Generic[T]):
         self._core = ListWatch(item, rng=rng, backoff=backoff, limit=page_limit)
         self._handler: Callable[[Change[T]], None] = _ignore
         self._request: Request | None = None
+        self._synced = False
 
     @property
     def synced(self) -> bool:
-        """Whether a full list was handed over at least once."""
-        return self._core.synced
+        """Whether the handler has been told of a full list at least once."""
+        return self._synced
 
     @property
     def last_error(self) -> str | None:
@@ -76,7 +77,7 @@ class Reflector(Generic[T]):
 
     @property
     def store(self) -> Mapping[str, T]:
-        """The objects known by `namespace/name`, a live read-only view."""
+        """The objects known by `namespace/name`, a live read-only view; the handler may still have to hear of the last ones."""
         return self._core.store
 
     async def run(self, handler: Callable[[Change[T]], None]) -> Never:
@@ -105,6 +106,7 @@ class Reflector(Generic[T]):
                     self._request = output
                 case Synced() | Upserted() | Deleted():
                     self._handler(output)
+                    self._synced = self._synced or isinstance(output, Synced)
                 case Trouble() | Recovered() | ObjectSkipped():
                     if self._on_trouble is not None:
                         self._on_trouble(output)

@@ -21,7 +21,17 @@ import msgspec
 
 from cluster.backoff import Backoff
 from cluster.errors import BadResponseError, ClusterError
-from cluster.wire import WATCH_EVENT, KubeObject, Page, Status, decoded, decoded_by, metadata_of, one_line
+from cluster.wire import (
+    MAX_PAGES,
+    WATCH_EVENT,
+    KubeObject,
+    Page,
+    Status,
+    decoded,
+    decoded_by,
+    metadata_of,
+    one_line,
+)
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -133,6 +143,7 @@ class ListWatch(Generic[T]):
         self._state = _State.IDLE
         self._store: dict[str, T] = {}
         self._pages: dict[str, T] = {}
+        self._page_count = 0
         self._version = ""
         self._must_list = True
         self._expired = False
@@ -195,8 +206,12 @@ class ListWatch(Generic[T]):
                 self._pages[skipped.key] = self._store[skipped.key]
         for obj in page.items:
             self._pages[obj.metadata.key] = obj
-        if page.continue_token:
+        self._page_count += 1
+        if page.continue_token and self._page_count < MAX_PAGES:
             self._outputs.append(RequestPage(self._limit, page.continue_token))
+            return
+        if page.continue_token:
+            self._retry(f"list: has more than {MAX_PAGES} pages", now)
             return
         if not page.resource_version:
             self._retry("list: the answer has no metadata.resourceVersion", now)
@@ -265,6 +280,7 @@ class ListWatch(Generic[T]):
         if self._must_list:
             self._state = _State.LISTING
             self._pages = {}
+            self._page_count = 0
             self._outputs.append(RequestPage(self._limit, ""))
         else:
             self._state = _State.OPENING

@@ -20,6 +20,8 @@ class KubeObject(Protocol):
 
 
 T = TypeVar("T")
+# A million objects at 250 a page: a list that goes on longer never ends.
+MAX_PAGES = 4000
 _MAX_TEXT = 500
 _UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import types
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import accumulate
 from typing import Literal, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -36,10 +38,23 @@ class Pool:
     auto_assign: bool = True
     avoid_buggy_ips: bool = False
     bgp_advertisements: tuple[BgpAdvertisement, ...] = ()
+    _first: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    _last: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the bounds of the networks, for `contains`."""
+        bounds = sorted(((n.version, int(n[0])), (n.version, int(n[-1]))) for n in self.networks)
+        object.__setattr__(self, "_first", tuple(first for first, _ in bounds))
+        object.__setattr__(self, "_last", tuple(accumulate((last for _, last in bounds), max)))
 
     def contains(self, address: Address) -> bool:
-        """Whether the address lies in one of the networks; `avoid_buggy_ips` is not looked at."""
-        return any(address.version == network.version and address in network for network in self.networks)
+        """Whether the address lies in one of the networks; `avoid_buggy_ips` is not looked at.
+
+        The cost grows with the logarithm of the number of networks.
+        """
+        value = (address.version, int(address))
+        before = bisect_right(self._first, value)
+        return before > 0 and value <= self._last[before - 1]
 
     def allows(self, address: Address) -> bool:
         """Whether the pool may hand the address out: contained, and not one that `avoid_buggy_ips` bars."""

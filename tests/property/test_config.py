@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.config.configmap import parse_config
+from cluster.config.model import Network, Pool
 from cluster.config.prefixes import Prefix, find_overlap, parse_prefixes
 from cluster.errors import ConfigError
 
@@ -149,6 +150,21 @@ def test_overlap_is_found_exactly_when_there_is_one(blocks: list[tuple[int, int]
         assert not overlaps
     else:
         assert (int(found[0].path), int(found[1].path)) in overlaps
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.integers(24, 32)), max_size=8),
+    st.lists(st.integers(0, 255), max_size=4),
+    st.integers(0, 255),
+)
+def test_pool_contains_what_its_networks_contain(v4: list[tuple[int, int]], v6: list[int], low: int) -> None:
+    networks: list[Network] = [
+        *(ipaddress.IPv4Network((0xC6120000 + base, length), strict=False) for base, length in v4),
+        *(ipaddress.IPv6Network((0xC6120000 + base, 128)) for base in v6),
+    ]
+    pool = Pool("p", "layer2", tuple(networks))
+    for address in (ipaddress.IPv4Address(0xC6120000 + low), ipaddress.IPv6Address(0xC6120000 + low)):
+        assert pool.contains(address) is any(n.version == address.version and address in n for n in networks)
 
 
 def test_families_never_overlap() -> None:

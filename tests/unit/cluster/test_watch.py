@@ -25,7 +25,7 @@ from cluster.watch import (
     Trouble,
     Upserted,
 )
-from cluster.wire import Page, Skipped
+from cluster.wire import MAX_PAGES, Page, Skipped
 from tests.unit.cluster.support import bookmark, event, page, service, status
 
 DOWN = UnreachableError("GET /api/v1/services: ConnectError: refused")
@@ -427,6 +427,18 @@ def test_list_without_version_is_refused() -> None:
     m.out()
     assert m.page(Page([], "")) == ["trouble"]
     assert not m.synced()
+
+
+def test_endless_list_is_given_up() -> None:
+    m = Machine()
+    m.core.start()
+    m.out()
+    for _ in range(MAX_PAGES - 1):
+        assert m.page(page(10, service("a", 1), more="again")) == ["page again"]
+    assert m.page(page(10, service("a", 1), more="again")) == ["trouble"]
+    m.wait()
+    assert m.out() == ["page"]
+    assert m.page(page(10, service("a", 1)))[0] == "+a@1"
 
 
 def test_inputs_in_the_wrong_state_do_nothing() -> None:
