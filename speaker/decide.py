@@ -25,7 +25,7 @@ Address = IPv4Address | IPv6Address
 
 LAYER2: Final = "layer2"
 
-SERVICES_A_BATCH: Final = 500
+SERVICES_A_BATCH: Final = 100
 """Services looked at in one batch, so that a changed configuration cannot hold the lease's renewal up."""
 
 
@@ -164,7 +164,7 @@ class Decider:
         return bool(self._dirty or self._before)
 
     def take(self, now: float) -> Decisions:
-        """Work out what was fed since the last call, at most 500 services at once. `now` is monotonic seconds."""
+        """Work out what was fed since the last call, at most SERVICES_A_BATCH services at once. `now` is monotonic seconds."""
         touched = self._settle()
         before = self._offered(touched)
         changes = tuple(change for address in touched if (change := self._change(address, now)) is not None)

@@ -1,5 +1,4 @@
-"""The log lines of the ring's events, as (level, event, fields): pure, so that `vipring members --from-logs` can be
-tested against what a speaker writes."""
+"""The log lines that others rely on, as (level, event, fields): pure, so that they can be tested without a process."""
 
 from __future__ import annotations
 
@@ -16,9 +15,11 @@ from gossip.outputs import (
     MemberUpdated,
     PeerRejected,
 )
+from speaker.announced import Notice, ServiceAnnounced, ServiceWithdrawn
+from speaker.decide import OwnerChange
 
 MemberEvent = MemberJoined | MemberSuspect | MemberAlive | MemberDead | MemberLeft | MemberUpdated
-Fields = dict[str, str | int]
+Fields = dict[str, str | int | None]
 
 
 class Line(NamedTuple):
@@ -55,6 +56,34 @@ def _member(view: MemberView) -> Fields:
         "incarnation": view.incarnation,
         "state": view.state.word,
     }
+
+
+def owner_line(change: OwnerChange) -> Line:
+    """The line of an address that changed hands; null is nobody."""
+    fields: Fields = {
+        "ip": str(change.ip),
+        "service": ",".join(change.services),
+        "owner": change.owner,
+        "previous": change.previous,
+        "reason": change.reason,
+    }
+    return Line("info", "ownerChanged", fields)
+
+
+def notice_line(notice: Notice) -> Line:
+    """MetalLB's serviceAnnounced and serviceWithdrawn."""
+    offer = notice.offer
+    fields: Fields = {
+        "service": offer.service,
+        "ip": str(offer.ip),
+        "pool": offer.pool,
+        "protocol": offer.protocol,
+    }
+    match notice:
+        case ServiceAnnounced():
+            return Line("info", "serviceAnnounced", fields)
+        case ServiceWithdrawn(reason=reason):
+            return Line("info", "serviceWithdrawn", {**fields, "reason": reason})
 
 
 def peer_name(event: PeerRejected, node: str | None) -> str:

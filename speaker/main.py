@@ -44,10 +44,10 @@ from cluster.events import EventRecorder, reference
 from election.order import Order
 from gossip.errors import RejectReason
 from gossip.outputs import EventsLost, MembershipEvent, PeerRejected, Refuted
-from speaker.announced import Announced, Notice, ServiceAnnounced, ServiceWithdrawn
+from speaker.announced import Announced, Notice, ServiceAnnounced
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
-from speaker.lines import Line, MemberEvent, event_name, member_line, rejected_line
+from speaker.lines import Line, MemberEvent, event_name, member_line, notice_line, owner_line, rejected_line
 from speaker.options import SpeakerOptions
 from speaker.ring import LEAVE_S, RingKeeper
 from speaker.roster import PeerComplaints, Peers, candidates, may_own
@@ -314,7 +314,7 @@ class Speaker:
     async def _decide(self) -> None:
         renewal = 0.0
         while True:
-            if not self._inbox and not self.state.decider.pending:
+            if not self._inbox and (self._leaving or not self.state.decider.pending):
                 with anyio.move_on_after(renewal - time.monotonic()):
                     await self._wake.wait()
             else:
@@ -331,19 +331,12 @@ class Speaker:
                 self._perform(self.state.decider.take(now))
 
     def _perform(self, decisions: Decisions) -> None:
-        """Announce first: everything else can wait."""
+        """Announce first; lines, however many, wait in the inbox between renewals of the lease."""
         if decisions.table is not None:
             self._announce()
         for change in decisions.owner_changes:
             self.state.owner_changes += 1
-            log.info(
-                "ownerChanged",
-                ip=change.ip,
-                service=",".join(change.services),
-                owner=change.owner,
-                previous=change.previous,
-                reason=change.reason,
-            )
+            self._put(partial(_write, owner_line(change)))
         self._tell(self.state.announced.decided(decisions))
 
     def _announce(self) -> None:
@@ -353,26 +346,9 @@ class Speaker:
 
     def _tell(self, notices: list[Notice]) -> None:
         for notice in notices:
-            offer = notice.offer
-            match notice:
-                case ServiceAnnounced():
-                    log.info(
-                        "serviceAnnounced",
-                        service=offer.service,
-                        ip=offer.ip,
-                        pool=offer.pool,
-                        protocol=offer.protocol,
-                    )
-                    self._record(offer.service)
-                case ServiceWithdrawn():
-                    log.info(
-                        "serviceWithdrawn",
-                        service=offer.service,
-                        ip=offer.ip,
-                        pool=offer.pool,
-                        protocol=offer.protocol,
-                        reason=notice.reason,
-                    )
+            self._put(partial(_write, notice_line(notice)))
+            if isinstance(notice, ServiceAnnounced):
+                self._record(notice.offer.service)
 
     def _record(self, service: str) -> None:
         known = self.state.decider.services.get(service)

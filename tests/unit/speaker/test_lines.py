@@ -16,8 +16,10 @@ from gossip.outputs import (
     MemberUpdated,
     PeerRejected,
 )
-from speaker.lines import MemberEvent, member_line, rejected_line
-from tests.unit.speaker.builders import view
+from speaker.announced import ServiceAnnounced, ServiceWithdrawn
+from speaker.decide import Offer, OwnerChange
+from speaker.lines import MemberEvent, member_line, notice_line, owner_line, rejected_line
+from tests.unit.speaker.builders import VIP, view
 
 SEEN = view("n2", "198.18.0.12", incarnation=3)
 
@@ -67,3 +69,29 @@ def test_a_peer_that_no_pod_explains_is_named_by_its_address() -> None:
     assert "peerNode" not in line.fields
     assert "suppressed" not in line.fields
     assert "198.18.0.12" in str(line.fields["msg"])
+
+
+def test_an_address_that_changed_hands() -> None:
+    line = owner_line(OwnerChange(VIP, ("default/api", "default/web"), "n2", None, "memberDead"))
+    assert line == (
+        "info",
+        "ownerChanged",
+        {
+            "ip": "198.18.1.1",
+            "service": "default/api,default/web",
+            "owner": "n2",
+            "previous": None,
+            "reason": "memberDead",
+        },
+    )
+
+
+def test_metallbs_own_lines() -> None:
+    offer = Offer("default/web", VIP, "lan", "layer2")
+    fields = {"service": "default/web", "ip": "198.18.1.1", "pool": "lan", "protocol": "layer2"}
+    assert notice_line(ServiceAnnounced(offer)) == ("info", "serviceAnnounced", fields)
+    assert notice_line(ServiceWithdrawn(offer, "notOwner")) == (
+        "info",
+        "serviceWithdrawn",
+        {**fields, "reason": "notOwner"},
+    )
