@@ -86,6 +86,8 @@ class App:
             response = await self._answer(request)
         except StatusError as error:
             response = refusal(error)
+        except RecursionError:
+            response = refusal(bad_request("the object is nested too deeply"))
         except ClientDisconnect:
             return
         await response(scope, receive, send)

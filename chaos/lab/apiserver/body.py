@@ -49,6 +49,8 @@ async def decoded(request: Request) -> Any:
         if "yaml" not in media:
             raise bad_request(f"the body of the request is not JSON: {error}") from error
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(raw, Loader=yaml.CSafeLoader)):
+            raise bad_request("the body of the request has YAML aliases, which are not taken here")
         return yaml.load(raw, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
         raise bad_request("the body of the request is neither JSON nor YAML") from error

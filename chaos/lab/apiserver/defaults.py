@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -194,7 +195,7 @@ def apply_schema_defaults(schema: Any, value: Any) -> None:
     properties = schema.get("properties") or {}
     for name, inner in properties.items():
         if name not in value and isinstance(inner, dict) and "default" in inner:
-            value[name] = inner["default"]
+            value[name] = copy.deepcopy(inner["default"])
         if name in value:
             apply_schema_defaults(inner, value[name])
     extra = schema.get("additionalProperties")

@@ -78,7 +78,8 @@ def grace_period(kind: Kind, record: Record, asked: int | None) -> int:
     spec, status = record.obj.get("spec") or {}, record.obj.get("status") or {}
     if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
         return 0
-    return asked if asked is not None else int(spec.get("terminationGracePeriodSeconds", 30))
+    own = spec.get("terminationGracePeriodSeconds")
+    return asked if asked is not None else own if isinstance(own, int) and own >= 0 else 30
 
 
 # -- namespaces -------------------------------------------------------------------------------------------
@@ -151,6 +152,8 @@ def complete_definition(crd: Obj, now: str) -> None:
     names.setdefault("singular", names["kind"].lower())
     names.setdefault("listKind", names["kind"] + "List")
     spec.setdefault("conversion", {"strategy": "None"})
+    if crd["metadata"]["name"] != _defined(crd) or not custom_kinds(crd):
+        raise ValueError(f"metadata.name must be {_defined(crd)!r}, and one version at least must be served")
     stored = [version["name"] for version in spec["versions"] if version.get("storage")]
     conditions = [
         {"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": text}
@@ -167,35 +170,42 @@ def complete_definition(crd: Obj, now: str) -> None:
     }
 
 
-def _serve(store: Store, crd: Obj) -> None:
+def custom_kinds(crd: Obj) -> list[Kind]:
+    """The kinds that a definition asks to serve, the stored version first. Raises KeyError, TypeError …"""
     spec = crd["spec"]
     names = spec["names"]
-    store.kinds.unregister(f"{names['plural']}.{spec['group']}")
-    for version in sorted(spec["versions"], key=lambda v: not v.get("storage")):
-        if not version.get("served"):
-            continue
-        columns = version.get("additionalPrinterColumns") or []
-        subresources = version.get("subresources") or {}
-        store.kinds.register(
-            Kind(
-                spec["group"],
-                version["name"],
-                names["kind"],
-                names["plural"],
-                namespaced=spec.get("scope", "Namespaced") == "Namespaced",
-                short_names=tuple(names.get("shortNames") or ()),
-                status="status" in subresources,
-                generation=True,
-                categories=tuple(names.get("categories") or ()),
-                custom=True,
-                singular=names.get("singular", ""),
-                list_kind=names.get("listKind", ""),
-                columns=tuple(
-                    PrinterColumn(c["name"], c["type"], c["jsonPath"], int(c.get("priority", 0)))
-                    for c in columns
-                ),
-            )
+    return [
+        Kind(
+            spec["group"],
+            version["name"],
+            names["kind"],
+            names["plural"],
+            namespaced=spec.get("scope", "Namespaced") == "Namespaced",
+            short_names=tuple(names.get("shortNames") or ()),
+            status="status" in (version.get("subresources") or {}),
+            generation=True,
+            categories=tuple(names.get("categories") or ()),
+            custom=True,
+            singular=names.get("singular", ""),
+            list_kind=names.get("listKind", ""),
+            columns=tuple(
+                PrinterColumn(c["name"], c["type"], c["jsonPath"], int(c.get("priority", 0)))
+                for c in version.get("additionalPrinterColumns") or []
+            ),
         )
+        for version in sorted(spec["versions"], key=lambda v: not v.get("storage"))
+        if version.get("served")
+    ]
+
+
+def _serve(store: Store, crd: Obj) -> None:
+    store.kinds.unregister(_defined(crd))
+    for kind in custom_kinds(crd):
+        store.kinds.register(kind)
+
+
+def _defined(crd: Obj) -> str:
+    return f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"
 
 
 def custom_defaults(store: Store, kind: Kind, obj: Obj) -> None:
@@ -225,8 +235,7 @@ def after_write(store: Store, kind: Kind, record: Record, old: Record | None) ->
 def after_remove(store: Store, kind: Kind, record: Record) -> None:
     """Consequences of a removal."""
     if kind.resource == CRD:
-        spec = record.obj["spec"]
-        resource = f"{spec['names']['plural']}.{spec['group']}"
+        resource = _defined(record.obj)
         for custom in [k for k in store.kinds.stored() if k.resource == resource]:
             for key in store.revisions.keys(resource):
                 store.delete(custom, *key)

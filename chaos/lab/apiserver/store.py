@@ -122,9 +122,12 @@ class Store:
         rest = {k: copy.deepcopy(v) for k, v in obj.items() if k not in ("apiVersion", "kind", "metadata")}
         meta = copy.deepcopy(obj.get("metadata") or {})
         if not isinstance(meta, dict) or not all(
-            isinstance(meta.get(f, ""), str) for f in ("name", "namespace")
+            isinstance(meta.get(f, ""), str) for f in ("name", "namespace", "generateName")
         ):
-            raise bad_request("metadata must be an object, its name and namespace strings")
+            raise bad_request("metadata must be an object; its name, namespace and generateName strings")
+        for field in ("spec", "status"):
+            if rest.get(field) is not None and not isinstance(rest[field], dict):
+                raise bad_request(f"{field} must be an object")
         return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, **rest}
 
     def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from chaos.lab.apiserver.columns import COLUMNS, GENERIC, Column, custom_columns
+from chaos.lab.apiserver.columns import COLUMNS, GENERIC, Cell, Column, custom_columns
 from chaos.lab.apiserver.errors import Obj
 from chaos.lab.apiserver.kinds import Kind
 from chaos.lab.apiserver.revisions import Record
@@ -18,6 +18,13 @@ def columns_of(kind: Kind) -> tuple[Column, ...]:
     if kind.custom:
         return custom_columns(kind)
     return COLUMNS.get(kind.resource, GENERIC)
+
+
+def _cell(column: Column, obj: Obj, now: float) -> Cell:
+    try:
+        return column.cell(obj, now)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return "<unknown>"  # statuses are stored as they come, whatever their shape
 
 
 def _row_object(obj: Obj, include: Include) -> Obj | None:
@@ -47,7 +54,7 @@ def table(kind: Kind, records: Sequence[Record], meta: Obj, now: float, include:
         ],
         "rows": [
             {
-                "cells": [column.cell(record.obj, now) for column in columns],
+                "cells": [_cell(column, record.obj, now) for column in columns],
                 "object": _row_object(record.obj, include),
             }
             for record in records

@@ -49,8 +49,25 @@ def _one_of(field: str, value: object, allowed: tuple[str, ...]) -> Cause:
     return field, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}'
 
 
-def _metadata(kind: Kind, meta: Obj) -> list[Cause]:
+def _references(meta: Obj) -> list[Cause]:
     causes: list[Cause] = []
+    owners = meta.get("ownerReferences") or []
+    if not isinstance(owners, list) or not all(isinstance(o, dict) for o in owners):
+        return [_bad("metadata.ownerReferences", owners, "must be a list of references")]
+    for at, owner in enumerate(owners):
+        causes += [
+            _required(f"metadata.ownerReferences[{at}].{field}")
+            for field in ("apiVersion", "kind", "name", "uid")
+            if not isinstance(owner.get(field), str) or not owner[field]
+        ]
+    finalizers = meta.get("finalizers") or []
+    if not isinstance(finalizers, list) or not all(isinstance(f, str) for f in finalizers):
+        causes.append(_bad("metadata.finalizers", finalizers, "must be a list of strings"))
+    return causes
+
+
+def _metadata(kind: Kind, meta: Obj) -> list[Cause]:
+    causes = _references(meta)
     name = meta.get("name")
     if not isinstance(name, str) or not name:
         causes.append(_required("metadata.name", "name or generateName is required"))
