@@ -137,9 +137,9 @@ class _Known:
 class EventQueue:
     """Occurrences in, posts out, within bounds whatever happens.
 
-    Equal occurrences wait as one. Each object may cause 25 posts at once and one in 5 minutes after that (client-go's
-    spam filter, tools/record/events_cache.go); all together 50 at once and 10 a second. `dropped` counts occurrences that
-    were cut or did not fit.
+    Equal occurrences wait as one. Each object may cause 25 posts at once and one in 5 minutes after that
+    (client-go's spam filter, tools/record/events_cache.go); all together 50 at once and 10 a second.
+    `dropped` counts occurrences that were cut or did not fit.
     """
 
     def __init__(self, source: EventSource, *, rng: random.Random, now: float) -> None:
@@ -169,7 +169,7 @@ class EventQueue:
             self._pending[key] = _Pending(ref, event_type, reason, message, wall, wall, 1)
 
     def take(self, now: float) -> Create | Patch | None:
-        """The next post, None when there is none or it is too early. It stays queued until `done` or `refused`."""
+        """The next post, queued until `done` or `refused`; None when there is none or it is too early."""
         if not self._pending or not self._all.take(now):
             return None
         key, waiting = next(iter(self._pending.items()))

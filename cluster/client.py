@@ -35,7 +35,7 @@ _MAX_ERROR_BYTES = 64 * 2**10
 
 
 def _keepalive_options(dead_peer_s: int) -> list[tuple[int, int, int]]:
-    """Make the kernel notice a peer that vanished without a word, on idle watches and in the middle of a request."""
+    """Make the kernel notice a peer that vanished without a word, on idle watches too."""
     options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     for name, value in (
         ("TCP_KEEPIDLE", max(1, dead_peer_s // 2)),
@@ -51,10 +51,10 @@ def _keepalive_options(dead_peer_s: int) -> list[tuple[int, int, int]]:
 class ApiClient:
     """A connection pool to one API server; use it as an async context manager.
 
-    Every request raises, and nothing else: ApiError when the server refused, UnreachableError when no answer came,
-    BadResponseError when the answer made no sense, CredentialsError when no token could be read. `namespace`
-    is the process's own namespace, `server` the base URL. A connection whose other end vanished without a word, as when
-    its machine lost power, is given up after about `dead_peer_s` seconds.
+    Every request raises, and nothing else: ApiError when the server refused, UnreachableError when no answer
+    came, BadResponseError when the answer made no sense, CredentialsError when no token could be read.
+    `namespace` is the process's own namespace, `server` the base URL. A connection whose other end vanished
+    without a word, as when its machine lost power, is given up after about `dead_peer_s` seconds.
     """
 
     def __init__(
@@ -148,7 +148,8 @@ class ApiClient:
     ) -> tuple[list[T], str]:
         """All objects, read page by page, and the resourceVersion of the list.
 
-        Objects that do not decode are left out. A continue token that expires midway starts the list over, once.
+        Objects that do not decode are left out. A continue token that expires midway starts the list over,
+        once.
         """
         for last_try in (False, True):
             items: list[T] = []
@@ -218,7 +219,8 @@ class ApiClient:
     async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
         """An open watch: chunks of its body as they arrive, cut anywhere.
 
-        The answer's head must come within the request time-out; how long to wait for the body is the caller's business.
+        The answer's head must come within the request time-out; how long to wait for the body is the caller's
+        business.
         """
         stack = contextlib.AsyncExitStack()
         async with stack:

@@ -146,7 +146,7 @@ def client_tls(
             context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError, ValueError) as error:
         raise CredentialsError(f"{ca_file or 'certificate-authority-data'}: no usable CA: {error}") from error
-    # Cluster CAs in the field lack extensions that RFC 5280 asks for; Python 3.13 would refuse them, Go does not.
+    # Cluster CAs often lack extensions that RFC 5280 asks for; Python 3.13 would refuse them, Go does not.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         context.check_hostname = False

@@ -21,8 +21,8 @@ __all__ = ["EventRecorder", "ObjectReference", "reference"]
 class EventRecorder:
     """Records what happened to objects; `run` posts it, as long as it runs.
 
-    `event` never blocks and never fails: while the API server is away, occurrences wait up to a bound and are counted in
-    `dropped` beyond it. `host` is the node of this process, empty where that says nothing.
+    `event` never blocks and never fails: while the API server is away, occurrences wait up to a bound and are
+    counted in `dropped` beyond it. `host` is the node of this process, empty where that says nothing.
     """
 
     def __init__(self, client: ApiClient, *, component: str, host: str = "", rng: random.Random) -> None:

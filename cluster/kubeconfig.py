@@ -1,4 +1,5 @@
-"""kubeconfig files (client-go's format, kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig).
+"""kubeconfig files (client-go's format, kubernetes.io/docs/concepts/configuration/organize-cluster-access-
+kubeconfig).
 
 Environment variables come in as a mapping, so that nothing here depends on the process it runs in.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -116,17 +118,6 @@ def kubeconfig_access(paths: Sequence[Path], context: str | None = None) -> Acce
         )
     if user.exec_plugin or user.auth_provider:
         return _plugin_access(paths, name, chosen.namespace or "default", cluster)
-    tls = None
-    if cluster.server.startswith("https://"):
-        tls = client_tls(
-            ca_file=base / cluster.certificate_authority if cluster.certificate_authority else None,
-            ca_data=_decoded(cluster.certificate_authority_data, f"{where}: certificate-authority-data"),
-            verify=not cluster.insecure_skip_tls_verify,
-            cert_file=user_base / user.client_certificate if user.client_certificate else None,
-            cert_data=_decoded(user.client_certificate_data, f"{where}: client-certificate-data"),
-            key_file=user_base / user.client_key if user.client_key else None,
-            key_data=_decoded(user.client_key_data, f"{where}: client-key-data"),
-        )
     token: TokenSource | None = None
     if user.token_file:
         token = TokenFile(user_base / user.token_file)
@@ -135,10 +126,25 @@ def kubeconfig_access(paths: Sequence[Path], context: str | None = None) -> Acce
     return Access(
         server=cluster.server.rstrip("/"),
         namespace=chosen.namespace or "default",
-        tls=tls,
+        tls=_tls(base, cluster, user_base, user, where),
         token=token,
         server_name=cluster.tls_server_name or None,
         proxy=cluster.proxy_url or None,
+    )
+
+
+def _tls(base: Path, cluster: _Cluster, user_base: Path, user: _User, where: str) -> ssl.SSLContext | None:
+    """The TLS context, None for plain http; file names are relative to the kubeconfig that holds them."""
+    if not cluster.server.startswith("https://"):
+        return None
+    return client_tls(
+        ca_file=base / cluster.certificate_authority if cluster.certificate_authority else None,
+        ca_data=_decoded(cluster.certificate_authority_data, f"{where}: certificate-authority-data"),
+        verify=not cluster.insecure_skip_tls_verify,
+        cert_file=user_base / user.client_certificate if user.client_certificate else None,
+        cert_data=_decoded(user.client_certificate_data, f"{where}: client-certificate-data"),
+        key_file=user_base / user.client_key if user.client_key else None,
+        key_data=_decoded(user.client_key_data, f"{where}: client-key-data"),
     )
 
 

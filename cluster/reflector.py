@@ -38,8 +38,8 @@ _CHANGES_PER_TURN = 200
 class Reflector(Generic[T]):
     """Keeps `store` equal to what the API server has, for ever, and tells a handler each true difference.
 
-    `page_limit` is the number of objects asked for at once. `on_trouble` hears of failures, recoveries and objects
-    passed over, as they happen; it is for logs.
+    `page_limit` is the number of objects asked for at once. `on_trouble` hears of failures, recoveries and
+    objects passed over, as they happen; it is for logs.
     """
 
     def __init__(
@@ -77,7 +77,10 @@ class Reflector(Generic[T]):
 
     @property
     def store(self) -> Mapping[str, T]:
-        """The objects known by `namespace/name`, a live read-only view; the handler may still have to hear of the last ones."""
+        """The objects known by `namespace/name`, a live read-only view.
+
+        It may be ahead of what the handler has been told.
+        """
         return self._core.store
 
     async def run(self, handler: Callable[[Change[T]], None]) -> Never:

@@ -19,10 +19,11 @@ async def write_ingress(
 ) -> Service | None:
     """Make status.loadBalancer.ingress of the Service `namespace/name` equal to `ingress`.
 
-    The object is read whole and sent back whole with its resourceVersion, so that nothing else in it changes (a PUT to
-    /status takes labels, finalizers and conditions from the body too); on a conflict it is read again. Returns the
-    Service as it is on the server then, or None when it is gone, or is another object than the one of `uid`. Writes
-    nothing when the status is right already. Raises ClusterError: of the client, or the last conflict after 5.
+    The object is read whole and sent back whole with its resourceVersion, so that nothing else in it changes
+    (a PUT to /status takes labels, finalizers and conditions from the body too); on a conflict it is read
+    again. Returns the Service as it is on the server then, or None when it is gone, or is another object than
+    the one of `uid`. Writes nothing when the status is right already. Raises ClusterError: of the client, or
+    the last conflict after 5.
     """
     namespace, _, name = key.partition("/")
     path = f"/api/v1/namespaces/{namespace}/services/{name}"

@@ -1,11 +1,12 @@
 """List and watch as a sans-IO machine: what to ask the API server next, and what truly changed.
 
-The shell (`reflector.py`) performs the outputs RequestPage, OpenWatch and CloseWatch one at a time and feeds back what came;
-the other outputs are the news for the application. Time is monotonic seconds.
+The shell (`reflector.py`) performs the outputs RequestPage, OpenWatch and CloseWatch one at a time and feeds
+back what came; the other outputs are the news for the application. Time is monotonic seconds.
 
-The rules of the Kubernetes API that this encodes (kubernetes.io/docs/reference/using-api/api-concepts): a list gives a
-resourceVersion, a watch from it gives every later change, bookmarks move the version without a change, 410 (as an HTTP
-status or as an ERROR event) means that the version is too old and the list must be read again.
+The rules of the Kubernetes API that this encodes (kubernetes.io/docs/reference/using-api/api-concepts): a
+list gives a resourceVersion, a watch from it gives every later change, bookmarks move the version without a
+change, 410 (as an HTTP status or as an ERROR event) means that the version is too old and the list must be
+read again.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ class _State(Enum):
 class ListWatch(Generic[T]):
     """The machine for one kind of object.
 
-    Call `start` once, then drain `take_outputs` after every input. `store` maps `namespace/name` to the objects known.
-    Nothing that the server sends raises.
+    Call `start` once, then drain `take_outputs` after every input. `store` maps `namespace/name` to the
+    objects known. Nothing that the server sends raises.
     """
 
     def __init__(
@@ -288,7 +289,7 @@ class ListWatch(Generic[T]):
             self._outputs.append(OpenWatch(self._version, self._timeout_s))
 
     def _hand_over(self) -> None:
-        """Turn a complete list into the differences to what is known; the vanished go first, so that they free what they held."""
+        """Turn a complete list into differences; the vanished go first, so that they free what they held."""
         fresh, self._pages = self._pages, {}
         for key in [key for key in self._store if key not in fresh]:
             self._outputs.append(Deleted(self._store.pop(key)))

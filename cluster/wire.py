@@ -1,4 +1,7 @@
-"""JSON of the Kubernetes API to Structs: list pages, watch events, v1.Status. Pure, and bounded in what it repeats of its input."""
+"""JSON of the Kubernetes API to Structs: list pages, watch events, v1.Status.
+
+Pure, and bounded in what it repeats of its input.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""What the speaker and the controller know of the cluster: objects by key, indexes between them, and what changed.
+"""What the speaker and the controller know of the cluster: objects by key, indexes between them, and what
+changed.
 
-One task feeds it; the objects in it are immutable. The cost of a change does not depend on the number of objects.
+One task feeds it; the objects in it are immutable. The cost of a change does not depend on the number of
+objects.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ S = TypeVar("S", Service, EndpointSlice, Node)
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Keys to look at again: Services (themselves or their EndpointSlices) and Nodes, whether changed or gone."""
+    """Keys to look at again, changed or gone: Services (themselves or their EndpointSlices) and Nodes."""
 
     services: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
@@ -42,7 +44,8 @@ class Snapshot:
 class World:
     """Services, EndpointSlices by Service, and Nodes.
 
-    A new resourceVersion alone (a node's heartbeat, another writer's field that nobody here reads) is no change.
+    A new resourceVersion alone (a node's heartbeat, another writer's field that nobody here reads) is no
+    change.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """YAML text to a tree of mappings, lists and scalars that keep their spelling; duplicate keys are errors.
 
-PyYAML's own constructors are not used: they read `64512:10` as a base-60 number, keep the last of two equal keys, and follow
-aliases without bound. Here the C parser's events are consumed one by one, within limits on depth and size.
-Merge keys (`<<`) and aliases work as in YAML 1.1.
+PyYAML's own constructors are not used: they read `64512:10` as a base-60 number, keep the last of two equal
+keys, and follow aliases without bound. Here the C parser's events are consumed one by one, within limits on
+depth and size. Merge keys (`<<`) and aliases work as in YAML 1.1.
 """
 
 from __future__ import annotations

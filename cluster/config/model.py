@@ -62,7 +62,7 @@ class Pool:
 
 
 def is_buggy(address: Address) -> bool:
-    """Whether old home routers drop the address as a presumed network or broadcast address (x.x.x.0, x.x.x.255)."""
+    """Whether old home routers take the address for that of a network or a broadcast (x.x.x.0, x.x.x.255)."""
     return isinstance(address, IPv4Address) and int(address) & 0xFF in {0, 255}
 
 
@@ -103,7 +103,10 @@ class NodeSelector:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A BGP router. `hold_time_s` is 0 or 3 to 65535 seconds (RFC 4271 4.2); `password` keys TCP MD5 (RFC 2385)."""
+    """A BGP router.
+
+    `hold_time_s` is 0 or 3 to 65535 seconds (RFC 4271 section 4.2), `password` the key of TCP MD5 (RFC 2385).
+    """
 
     my_asn: int
     peer_asn: int

@@ -24,7 +24,7 @@ class Prefix:
 
 
 def parse_address(text: str) -> Address | None:
-    """An address as Kubernetes writes them: no zone, no IPv4-mapped form, no leading zeros; None for anything else."""
+    """An address without zone, IPv4-mapped form or leading zeros; None for anything else."""
     if "%" in text:
         return None
     try:
@@ -37,7 +37,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_prefixes(text: str) -> list[Network]:
-    """The networks of one entry: a CIDR (host bits are masked off) or the fewest CIDRs that make up a range, ascending.
+    """The networks of one entry: a CIDR, its host bits masked off, or the fewest that make up a range.
 
     Raises ValueError saying what is wrong and what is allowed.
     """
