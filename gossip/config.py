@@ -73,8 +73,9 @@ class SwimConfig:
     """Bytes of one encrypted frame or one plain stream, as upstream refuses them."""
     max_buffered_bytes: int = 40 * 1024 * 1024
     """Bytes of unfinished streams held at once, all streams together."""
-    max_decompressed_bytes: int = 4 * 1024 * 1024
-    """What a compressed stream may expand to (5000 members with full meta); a datagram may expand to 64 KiB."""
+    max_decompressed_bytes: int = 1024 * 1024
+    """What a compressed stream may expand to (some 8000 members of MetalLB): LZW in Python takes up to half a second
+    for that, and nothing else happens meanwhile. A datagram may expand to 64 KiB."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

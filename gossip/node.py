@@ -120,6 +120,11 @@ class SwimNode:
         return self._context.counters
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Where this node is announced to be."""
+        return self._membership.me.endpoint
+
+    @property
     def encrypted(self) -> bool:
         """Whether the ring has keys."""
         return self._encrypted

@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from gossip.packet import COMPOUND_MAX_PARTS
 
@@ -12,6 +12,10 @@ _PART_OVERHEAD: Final = 2
 
 _SMALLEST: Final = 27
 """Bytes of the shortest message that is ever queued (a dead with empty names)."""
+
+
+_Rank: TypeAlias = tuple[int, int, int]
+"""Place in the order: sendings, then longest first, then latest first."""
 
 
 def retransmit_limit(multiplier: int, members: int) -> int:
@@ -31,8 +35,12 @@ class _Entry:
         self.on_done = on_done
         self.transmits = 0
 
-    def rank(self) -> tuple[int, int, int]:
+    def rank(self) -> _Rank:
         return self.transmits, -len(self.data), -self.number
+
+
+def _rank_of(item: tuple[_Rank, _Entry]) -> _Rank:
+    return item[0]
 
 
 class BroadcastQueue:
@@ -40,7 +48,7 @@ class BroadcastQueue:
 
     def __init__(self, multiplier: int) -> None:
         self._multiplier = multiplier
-        self._order: list[tuple[tuple[int, int, int], _Entry]] = []
+        self._order: list[tuple[_Rank, _Entry]] = []
         self._by_key: dict[str, _Entry] = {}
         self._number = 0
 
@@ -73,13 +81,21 @@ class BroadcastQueue:
             members: size of the table, which sets how often a message is sent.
         """
         taken: list[_Entry] = []
-        for _, entry in self._order:
-            if free < _SMALLEST + _PART_OVERHEAD or len(taken) >= COMPOUND_MAX_PARTS - 2:
+        place = 0
+        while place < len(self._order) and len(taken) < COMPOUND_MAX_PARTS - 2:
+            longest = free - _PART_OVERHEAD
+            if longest < _SMALLEST:
                 break
-            cost = len(entry.data) + _PART_OVERHEAD
-            if cost <= free:
-                free -= cost
-                taken.append(entry)
+            rank, entry = self._order[place]
+            if len(entry.data) > longest:
+                # The first of this tier that fits, or the first of the next tier.
+                place = bisect.bisect_left(
+                    self._order, (rank[0], -longest, -self._number), lo=place, key=_rank_of
+                )
+                continue
+            free -= len(entry.data) + _PART_OVERHEAD
+            taken.append(entry)
+            place += 1
         if not taken:
             return []
         limit = retransmit_limit(self._multiplier, members)
@@ -99,6 +115,6 @@ class BroadcastQueue:
 
     def _remove(self, entry: _Entry) -> None:
         rank = entry.rank()
-        index = bisect.bisect_left(self._order, rank, key=lambda item: item[0])
+        index = bisect.bisect_left(self._order, rank, key=_rank_of)
         assert self._order[index][1] is entry
         del self._order[index]

@@ -51,6 +51,7 @@ _REQUESTS: Final = 256
 _EVENTS: Final = 4096
 _PORT_ATTEMPTS: Final = 20
 _ACCEPT_PAUSE_S: Final = 0.1
+_LINGER_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -188,7 +189,7 @@ class Ring:
     @property
     def endpoint(self) -> Endpoint:
         """The advertised address and port."""
-        return self.members()[self._name].endpoint
+        return self._running().endpoint
 
     @property
     def counters(self) -> Counters:
@@ -234,8 +235,11 @@ class Ring:
         It takes at most `tcp_timeout_s` for every `max_streams` endpoints.
 
         Raises:
-            UsageError: the ring does not run.
+            UsageError: the ring does not run, or a port is out of its range.
         """
+        for host, port in endpoints:
+            if not 0 < port <= 0xFFFF:
+                raise UsageError(f"join: {Endpoint(host, port).text}; a port from 1 to 65535 is allowed")
         join = _Join()
 
         def start(node: SwimNode, now: float) -> None:
@@ -445,7 +449,7 @@ class Ring:
                         await self._pass_on(number, await stream.receive(_CHUNK))
             except anyio.EndOfStream:
                 pass
-            except (OSError, anyio.BrokenResourceError) as failure:
+            except (OSError, ValueError, anyio.BrokenResourceError) as failure:
                 error = _why(failure)
         del self._links[number]
         if not scope.cancelled_caught:
@@ -487,6 +491,11 @@ class Ring:
                 await self._pass_on(number, await stream.receive(_CHUNK))
             with anyio.move_on_after(self._config.tcp_timeout_s):
                 await stream.send(link.reply)
+                await stream.send_eof()
+            # Closing at once would throw away what the peer has not taken yet.
+            with anyio.move_on_after(_LINGER_S):
+                while True:
+                    await stream.receive(_CHUNK)
         except anyio.EndOfStream:
             return None
         except (OSError, anyio.BrokenResourceError) as failure:
@@ -503,6 +512,6 @@ def _endpoint(address: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
 def _why(failure: BaseException) -> str:
     """A failure of a socket in the words of the system."""
     cause = failure.__cause__ or failure
-    if isinstance(cause, OSError) and cause.errno:
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, socket.gaierror):
         return os.strerror(cause.errno)
     return str(cause) or type(cause).__name__

@@ -13,6 +13,7 @@ from gossip.config import SwimConfig
 from gossip.errors import ConfigError, RejectReason, UsageError
 from gossip.keyring import Keyring
 from gossip.member import MemberState
+from gossip.messages import Alive
 from gossip.outputs import EventsLost, MemberDead, MemberJoined, MemberLeft, MemberUpdated, PeerRejected
 from gossip.shell import Ring
 
@@ -122,6 +123,25 @@ async def test_a_join_names_who_could_not_be_reached() -> None:
             assert result.contacted == (a.endpoint,)
             assert result.failed == {nobody: "Connection refused"}
             assert (await b.join([])).contacted == ()
+            (reason,) = (await b.join([("no..such.host.invalid", 7946)])).failed.values()
+            assert reason
+            with pytest.raises(UsageError, match=r"127\.0\.0\.1:70000; a port from 1 to 65535 is allowed"):
+                await b.join([("127.0.0.1", 70_000)])
+
+
+async def test_a_large_table_is_exchanged_whole() -> None:
+    # Nothing may be sent to the members that this test only invents.
+    config = replace(FAST, probe_interval_s=60.0, push_pull_interval_s=0.0, gossip_nodes=0)
+    async with ring("a", config=config) as a, ring("b", config=config) as b:
+        now = a.members()["a"].since
+        vsn = config.versions.encode()
+        for number in range(4000):
+            addr = bytes((198, 18, number >> 8, number & 255))
+            a._running()._membership.alive(
+                Alive(1, f"n{number}", addr, 7946, b"m" * 500, vsn), a.endpoint, now
+            )
+        assert (await b.join([a.endpoint])).contacted == (a.endpoint,)
+        assert len(b.members()) == 4002
 
 
 async def test_meta_is_announced() -> None:
