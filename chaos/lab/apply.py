@@ -63,7 +63,9 @@ class Applier:
             try:
                 head = msgspec.convert(document, _Head)
             except msgspec.ValidationError as error:
-                raise LabError(f"apply: an object must have apiVersion, kind and metadata: {error}") from error
+                raise LabError(
+                    f"apply: an object must have apiVersion, kind and metadata: {error}"
+                ) from error
             try:
                 await self._one(head, document)
             except ClusterError as error:

@@ -14,7 +14,6 @@ import msgspec
 
 from chaos.lab.errors import LabError
 
-
 Op = Literal["power_off", "power_on", "kill", "disconnect", "connect"]
 
 
@@ -31,14 +30,15 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The end of a request: `at` is when the thing happened (CLOCK_MONOTONIC, seconds), `error` why it did not.
 
-    With id 0 it is word from the other side by itself: `event` "say" with a progress `text`, "ready", or "failed".
+    With id 0 it is word from the other side by itself: `event` "pid" (of the engine, as the host sees it),
+    "say" with a progress `text`, "ready", or "failed".
     """
 
     id: int = 0
     at: float = 0.0
     pid: int = 0
     error: str = ""
-    event: Literal["", "say", "ready", "failed"] = ""
+    event: Literal["", "pid", "say", "ready", "failed"] = ""
     text: str = ""
 
 

@@ -91,12 +91,21 @@ def make_private() -> None:
 
 def make_read_only(path: str) -> None:
     """Make a mount and everything mounted under it read-only (mount_setattr(2), Linux 5.12)."""
-    attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
+    _mount_attributes(path, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY, 0)
+
+
+def make_writable(path: str) -> None:
+    """Take `make_read_only` back for one mount."""
+    _mount_attributes(path, 0, 0, _MOUNT_ATTR_RDONLY)
+
+
+def _mount_attributes(path: str, flags: int, put: int, clear: int) -> None:
+    attributes = struct.pack("=QQQQ", put, clear, 0, 0)
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
         ctypes.c_int(_AT_FDCWD),
         path.encode(),
-        ctypes.c_uint(_AT_RECURSIVE),
+        ctypes.c_uint(flags),
         attributes,
         ctypes.c_size_t(len(attributes)),
     )
@@ -132,7 +141,11 @@ def bound_capabilities(keep: Iterable[str]) -> None:
     kept = set(keep)
     for number, name in enumerate(CAPABILITIES):
         # EINVAL: this kernel does not know the capability.
-        if name not in kept and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0 and ctypes.get_errno() != 22:
+        if (
+            name not in kept
+            and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0
+            and ctypes.get_errno() != 22
+        ):
             _check(-1, f"prctl CAPBSET_DROP {name}")
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 

@@ -44,6 +44,7 @@ Say = Callable[[str], None]
 
 _PREFIX = "vipring-lab-"
 _LOCK = "lock"
+_ABANDONED_AFTER_S = 60.0
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 15.0
 _POLL_S = 0.25
@@ -90,16 +91,15 @@ class Lab:
         try:
             await self._start()
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._stack.aclose()
+            await self._stack.aclose()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        with anyio.CancelScope(shield=True):
-            return await self._stack.__aexit__(kind, error, trace)
+    ) -> None:
+        # Not told of the error, or the task group inside would wrap it in a group.
+        await self._stack.aclose()
 
     async def _start(self) -> None:
         self._started = anyio.Event()
@@ -120,7 +120,9 @@ class Lab:
             with anyio.fail_after(_START_WITHIN_S):
                 await self._started.wait()
         except TimeoutError:
-            raise DeadlineError(f"the lab did not start within {_START_WITHIN_S:g} s; see {self._log()}") from None
+            raise DeadlineError(
+                f"the lab did not start within {_START_WITHIN_S:g} s; see {self._log()}"
+            ) from None
         if self._failure:
             error = NotAllowedError if "may make neither" in self._failure else LabError
             raise error(f"the lab did not start: {self._failure}")
@@ -152,23 +154,25 @@ class Lab:
 
     async def _end(self, launcher: subprocess.Popen[bytes]) -> None:
         """Stop guests and launcher; the latter takes the rest with it."""
-        for guest in self._guests:
-            if guest.returncode is None:
-                guest.kill()
-            await guest.aclose()
-        if launcher.stdin is not None:
-            launcher.stdin.close()
-        with anyio.move_on_after(_STOP_WITHIN_S):
-            await exited(launcher.pid)
-        launcher.kill()
-        launcher.wait()  # noqa: ASYNC222 - it has ended or was killed
-        if launcher.stdout is not None:
-            launcher.stdout.close()
+        with anyio.CancelScope(shield=True):
+            for guest in self._guests:
+                if guest.returncode is None:
+                    guest.kill()
+                await guest.aclose()
+            if launcher.stdin is not None:
+                launcher.stdin.close()
+            with anyio.move_on_after(_STOP_WITHIN_S):
+                await exited(launcher.pid)
+            launcher.kill()
+            launcher.wait()
+            if launcher.stdout is not None:
+                launcher.stdout.close()
 
     def _on_event(self, reply: Reply) -> None:
         match reply.event:
-            case "ready":
+            case "pid":
                 self._engine_pid = reply.pid
+            case "ready":
                 self._done_starting("")
             case "failed":
                 self._done_starting(reply.text)
@@ -218,11 +222,7 @@ class Lab:
         return str(self.plan.node(node).address)
 
     def container_logs(self, node: str, container: str) -> list[Path]:
-        """Log files of all runs of the containers of this name on a node, oldest first.
-
-        A line is a time, the stream and the text, as the container runtime interface has it:
-        `2026-01-02T03:04:05.678901234Z stdout F text`.
-        """
+        """Log files of all runs of the containers of this name on a node, oldest first: their output as it came."""
         found = self.run_dir.glob(f"logs/{node}/*/{container}/*.log")
         return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
@@ -230,7 +230,8 @@ class Lab:
         """What runs where, a few lines for people."""
         lines = [f"{'NAME':10}{'DATA':16}{'MAC':20}{'MANAGEMENT':16}PODS"]
         lines += [
-            f"{n.name:10}{n.address!s:16}{n.mac:20}{n.mgmt_address!s:16}{n.pod_network}" for n in self.plan.nodes
+            f"{n.name:10}{n.address!s:16}{n.mac:20}{n.mgmt_address!s:16}{n.pod_network}"
+            for n in self.plan.nodes
         ]
         lines += [f"{host.name:10}{host.address!s:16}{host.mac:20}" for host in (CLIENT, OBSERVER)]
         return "\n".join(lines)
@@ -391,6 +392,8 @@ def _sweep() -> None:
     """Remove run directories whose lab and launcher were both killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), (path / _LOCK).open("rb") as lock:
+            if time.time() - path.stat().st_mtime < _ABANDONED_AFTER_S:
+                continue  # perhaps not locked yet
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path, ignore_errors=True)
 

@@ -67,7 +67,10 @@ def _engine(settings: EngineSettings) -> NoReturn:
         _mounts(settings.run_dir)
         run_engine(settings)
     except BaseException as error:
-        write(sys.stdout.fileno(), Reply(event="failed", text=" ".join(f"{type(error).__name__}: {error}".split())))
+        write(
+            sys.stdout.fileno(),
+            Reply(event="failed", text=" ".join(f"{type(error).__name__}: {error}".split())),
+        )
         raise
     os._exit(0)
 
@@ -101,6 +104,7 @@ def main() -> int:
         if pid == 0:
             _engine(settings)
         os.close(settings.listener)
+        write(sys.stdout.fileno(), Reply(event="pid", pid=pid))
         return _stand_by(pid)
     finally:
         shutil.rmtree(settings.run_dir, ignore_errors=True)

@@ -44,7 +44,7 @@ async def run_tool(arguments: Sequence[str], text: str = "") -> str:
             process.kill()
             raise
         finally:
-            process.wait()  # noqa: ASYNC222 - it has ended
+            process.wait()
         printed.seek(0)
         output = printed.read().decode("utf-8", "replace")
     if process.returncode != 0:

@@ -1,0 +1,118 @@
+"""One run of a container: a process that is PID 1 of its own pid, mount and ipc namespaces."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from chaos.lab import kernel
+from chaos.lab.podplan import User
+from chaos.lab.rootfs import Tree, build
+from chaos.lab.tools import exited
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """Everything the run of a container needs.
+
+    `netns` is the file of the Pod's network namespace, None for the node's own. `one_user` says that this user
+    namespace has a single uid, so that other uids exist only inside a nested one.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    directory: str
+    tree: Tree
+    log: Path
+    hostname: str
+    netns: str | None
+    user: User
+    capabilities: Collection[str]
+    no_new_privileges: bool
+    one_user: bool
+
+
+class ContainerRun:
+    """A running container. `wait` must be called once, it reaps the process."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        """Start it. Raises OSError with what the kernel refused."""
+        self.spec = spec
+        spec.log.parent.mkdir(parents=True, exist_ok=True)
+        log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        nothing = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.pid = kernel.spawn_init(lambda: _become(spec, nothing, log))
+        finally:
+            os.close(log)
+            os.close(nothing)
+        self.ended = False
+
+    async def wait(self) -> int:
+        """Its exit code; 128 + the number of the signal that ended it."""
+        await exited(self.pid)
+        _, status = os.waitpid(self.pid, 0)
+        self.ended = True
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def signal(self, number: int) -> float:
+        """Send a signal to its main process; when, in monotonic seconds."""
+        at = time.monotonic()
+        if not self.ended:
+            os.kill(self.pid, number)
+        return at
+
+
+def _become(spec: RunSpec, nothing: int, log: int) -> NoReturn:
+    """In the child: enter the namespaces, put on the identity, execute."""
+    kernel.die_with_parent(0)
+    os.setsid()
+    os.dup2(nothing, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    # Python ignores these two; programs expect the defaults.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    if spec.netns is not None:
+        kernel.enter(spec.netns, kernel.CLONE_NEWNET)
+    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
+    kernel.make_private()
+    build(spec.tree)
+    with open("/proc/sys/kernel/hostname", "w", encoding="ascii") as file:
+        file.write(spec.hostname)
+    os.umask(0o022)
+    _put_on(spec)
+    os.chdir(spec.directory or "/")
+    program = shutil.which(spec.command[0], path=spec.environment.get("PATH"))
+    if program is None:
+        raise FileNotFoundError(f'exec: "{spec.command[0]}": executable file not found in $PATH')
+    os.execve(program, list(spec.command), dict(spec.environment))
+
+
+def _put_on(spec: RunSpec) -> None:
+    """User, groups and capabilities."""
+    user = spec.user
+    if spec.one_user:
+        if user.uid != 0:
+            # The same user to the host; to itself and to `ps` it is the one asked for.
+            kernel.unshare(kernel.CLONE_NEWUSER)
+            kernel.map_user(user.uid, 0, user.gid, 0)
+        kernel.bound_capabilities(spec.capabilities)
+    else:
+        kernel.bound_capabilities(spec.capabilities)
+        os.setgroups([user.fs_group] if user.fs_group is not None else [])
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    if user.uid == 0:
+        kernel.set_capabilities(spec.capabilities)
+    else:
+        kernel.set_capabilities(())
+    if spec.no_new_privileges:
+        kernel.forbid_new_privileges()
