@@ -30,6 +30,12 @@ app = typer.Typer(
 # A table is wider than many terminals; like kubectl it overflows rather than loses what it has to say.
 console = Console(width=500)
 
+
+def _examples(*commands: str) -> str:
+    """The end of a help page, each example on a line of its own."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 Url = Annotated[
@@ -104,8 +110,13 @@ def controller(context: typer.Context) -> None:
 
 
 @app.command(
-    epilog="Examples:  vipring members   |   vipring members --node n1 --json   |   "
-    "kubectl logs -n metallb-system ds/speaker --prefix | vipring members --from-logs -"
+    short_help="Show who is alive, now or in the past.",
+    epilog=_examples(
+        "vipring members",
+        "vipring members --node n1 --json",
+        "vipring members --url http://10.0.0.11:7472",
+        "kubectl logs -n metallb-system -l component=speaker --prefix | vipring members --from-logs -",
+    ),
 )
 def members(
     url: Url = None,
@@ -169,7 +180,10 @@ def _members_from_logs(names: list[str], at: str | None, *, as_json: bool) -> No
 
 
 @app.command(
-    epilog="Examples:  vipring explain default/nginx   |   vipring explain nginx --url http://10.0.0.11:7472 --json"
+    short_help="Say who announces a Service's address, and why.",
+    epilog=_examples(
+        "vipring explain default/nginx", "vipring explain nginx --url http://10.0.0.11:7472 --json"
+    ),
 )
 def explain(
     service: Annotated[
@@ -183,6 +197,8 @@ def explain(
 ) -> None:
     """Say who announces a Service's address and why, or what is missing. Exit 1 when nobody does."""
     key = service if "/" in service else f"default/{service}"
+    if key.count("/") != 1 or not all(key.split("/")):
+        _fail(f"{service!r} is not a Service; allowed: NAME or NAMESPACE/NAME", 2)
     where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
     try:
         status = fetch_status(where, service=key)
@@ -198,8 +214,11 @@ def explain(
 
 
 @app.command(
-    epilog="Examples:  vipring plan -f config.yaml -f services.yaml   |   "
-    "kubectl get nodes,svc,endpointslices,cm -A -o yaml | vipring plan -f - --members n1,n2 --json"
+    short_help="Work out allocations and owners for objects in files.",
+    epilog=_examples(
+        "vipring plan -f config.yaml -f services.yaml",
+        "kubectl get nodes,svc,endpointslices,cm -A -o yaml | vipring plan -f - --members n1,n2 --json",
+    ),
 )
 def plan(
     files: Annotated[
@@ -240,7 +259,8 @@ def _text(name: str) -> str:
 
 @app.command(
     context_settings=PASS_THROUGH,
-    epilog="Examples:  vipring demo   |   vipring demo --json facts.json",
+    short_help="Tell the whole story in a cluster in a box.",
+    epilog=_examples("vipring demo", "vipring demo --json facts.json"),
 )
 def demo(context: typer.Context) -> None:
     """Install, announce, kill the node, watch the address fail over: the whole story in a cluster in a box."""
@@ -251,7 +271,7 @@ def demo(context: typer.Context) -> None:
 
 @app.command(
     context_settings=PASS_THROUGH,
-    epilog="Examples:  vipring lab   |   vipring lab --nodes 5",
+    epilog=_examples("vipring lab", "vipring lab --nodes 5"),
 )
 def lab(context: typer.Context) -> None:
     """Run a cluster in a box until Ctrl-C; prints KUBECONFIG."""

@@ -199,6 +199,9 @@ def test_mistakes_on_the_command_line() -> None:
     absent = runner.invoke(app, ["members", "--from-logs", "/nonexistent.log"])
     assert absent.exit_code == 2
     assert "/nonexistent.log: No such file or directory" in absent.stderr
+    odd = runner.invoke(app, ["explain", "a/b/c"])
+    assert odd.exit_code == 2
+    assert "NAMESPACE/NAME" in odd.stderr
     alone = runner.invoke(app, ["members", "--at", "2026-11-22T10:00:01Z"])
     assert alone.exit_code == 2
     assert "--from-logs" in alone.stderr
