@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,9 +85,8 @@ def _become(spec: RunSpec, nothing: int, log: int) -> NoReturn:
         kernel.enter(spec.netns, kernel.CLONE_NEWNET)
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
     kernel.make_private()
+    socket.sethostname(spec.hostname)
     build(spec.tree)
-    with open("/proc/sys/kernel/hostname", "w", encoding="ascii") as file:
-        file.write(spec.hostname)
     os.umask(0o022)
     _put_on(spec)
     os.chdir(spec.directory or "/")

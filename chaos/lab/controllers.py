@@ -189,7 +189,7 @@ class Controllers:
                 "spec": {**spec, **({"nodeName": node} if node else {})},
             }
             made = await self._api.create(f"/api/v1/namespaces/{meta.namespace}/pods", body, Pod)
-            self._view.did(made, time.monotonic())
+            self._view.made(made, time.monotonic())
             self._events.event(
                 reference(kind, meta, "apps/v1"),
                 "Normal",
@@ -251,8 +251,7 @@ class Controllers:
                 if not (error.not_found or error.conflict):
                     raise
                 continue
-            spec = msgspec.structs.replace(pod.spec, node_name=node)
-            self._view.did(msgspec.structs.replace(pod, spec=spec), time.monotonic())
+            self._view.bound(pod, node, time.monotonic())
             self._events.event(
                 who, "Normal", "Scheduled", f"Successfully assigned {pod.metadata.key} to {node}"
             )

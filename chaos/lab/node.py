@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -77,8 +78,7 @@ class NodeProcess:
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
         # The namespaces of this node's pods get names that nobody else sees.
         kernel.mount("tmpfs", "/run/netns", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755")
-        with open("/proc/sys/kernel/hostname", "w", encoding="ascii") as file:
-            file.write(self.plan.name)
+        socket.sethostname(self.plan.name)
         settings = msgspec.json.encode(self._settings).decode()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "chaos.lab.agent", settings])
 

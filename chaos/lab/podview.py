@@ -21,11 +21,17 @@ class PodView:
         self._store = store
         self._own: dict[str, tuple[Pod, float]] = {}
 
-    def did(self, pod: Pod, now: float) -> None:
-        """A Pod as it is after a write of ours."""
-        known = self._store.get(pod.metadata.key)
-        if known is None or known.metadata.resource_version != pod.metadata.resource_version:
+    def made(self, pod: Pod, now: float) -> None:
+        """A Pod that we have created."""
+        if pod.metadata.key not in self._store:
             self._own[pod.metadata.key] = (pod, now)
+
+    def bound(self, pod: Pod, node: str, now: float) -> None:
+        """A Pod that we have given a node."""
+        known = self._store.get(pod.metadata.key)
+        if known is not None and not known.spec.node_name:
+            spec = msgspec.structs.replace(known.spec, node_name=node)
+            self._own[pod.metadata.key] = (msgspec.structs.replace(known, spec=spec), now)
 
     def deleted(self, pod: Pod, now: float) -> None:
         """A Pod that we have asked to be deleted."""
