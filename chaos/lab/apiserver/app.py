@@ -26,6 +26,7 @@ from chaos.lab.apiserver.errors import (
 )
 from chaos.lab.apiserver.faults import Faults, Injector
 from chaos.lab.apiserver.listing import page
+from chaos.lab.apiserver.rbac import authorize
 from chaos.lab.apiserver.revisions import Record
 from chaos.lab.apiserver.route import ResourceRequest, resolve
 from chaos.lab.apiserver.store import PatchType, Store
@@ -54,7 +55,7 @@ class App:
     """Answers requests from the store.
 
     `authenticate` gives the user of a bearer token, None for an unknown one; `mint` makes a token for a
-    service account; `on_faults` is told when faults are set, for those that touch connections.
+    service account; with `rbac` service accounts may do only what Roles allow; `on_faults` is told when faults are set, for those that touch connections.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class App:
         pods: podio.PodIo,
         rng: random.Random,
         bookmark_s: float,
+        rbac: bool,
     ) -> None:
         self.store = store
         self.audit = Audit()
@@ -76,6 +78,7 @@ class App:
         self._on_faults = on_faults
         self._pods = pods
         self._bookmark_s = bookmark_s
+        self._rbac = rbac
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request (ASGI)."""
@@ -147,6 +150,8 @@ class App:
         asked = resolve(self.store.kinds, request.method, request.url.path, request.query_params)
         try:
             await self.injector.suffer(caller.user, asked.kind.resource)
+            if self._rbac:
+                authorize(self.store, caller.user, asked)
             if asked.verb == "watch":
                 response = self._watch(request, caller, asked)
             elif asked.subresource in ("log", "proxy"):

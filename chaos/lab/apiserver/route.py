@@ -14,7 +14,11 @@ Verb = Literal["get", "list", "watch", "create", "update", "patch", "delete", "d
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """One request for objects. `tail` is the rest of the path behind `…/proxy/`."""
+    """One request for objects.
+
+    `tail` is the rest of the path behind `…/proxy/`; `only` the name that the field selector of a list or
+    watch asks for, which counts as its name where access is decided.
+    """
 
     verb: Verb
     kind: Kind
@@ -22,6 +26,7 @@ class ResourceRequest:
     name: str
     subresource: str
     tail: str = ""
+    only: str = ""
 
     @property
     def counted_as(self) -> str:
@@ -54,6 +59,14 @@ def _subresources(kind: Kind) -> set[str]:
     return names | ({"status"} if kind.status else set()) | ({"scale"} if kind.scale else set())
 
 
+def _selected_name(query: Mapping[str, str]) -> str:
+    for term in query.get("fieldSelector", "").split(","):
+        field, _, value = term.replace("==", "=").partition("=")
+        if field.strip() == "metadata.name":
+            return value.strip()
+    return ""
+
+
 def resolve(kinds: KindTable, method: str, path: str, query: Mapping[str, str]) -> ResourceRequest:
     """The meaning of a path below /api/v1 or /apis/GROUP/VERSION. Raises StatusError 404 or 405."""
     parts = path.strip("/").split("/")
@@ -84,4 +97,4 @@ def resolve(kinds: KindTable, method: str, path: str, query: Mapping[str, str]) 
         raise method_not_allowed()
     if verb == "create" and not one and kind.namespaced and namespace is None:
         raise method_not_allowed()
-    return ResourceRequest(verb, kind, namespace, name, subresource, tail)
+    return ResourceRequest(verb, kind, namespace, name, subresource, tail, _selected_name(query))

@@ -72,7 +72,8 @@ class ApiServer:
     """A Kubernetes API server in this process; an async context manager that serves while it is open.
 
     `sockets` come from `listening_socket`; the server closes them at its end. `names` are further DNS names and
-    addresses for its certificate. `plain` serves without TLS. Use `store` only from the event loop's thread.
+    addresses for its certificate. `plain` serves without TLS; with `rbac` service accounts may do only
+    what Roles allow them. Use `store` only from the event loop's thread.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ApiServer:
         bookmark_s: float = 10.0,
         seed: int | None = None,
         plain: bool = False,
+        rbac: bool = False,
     ) -> None:
         self._sockets = list(sockets)
         for found in self._sockets:
@@ -115,6 +117,7 @@ class ApiServer:
             pods=self.pods,
             rng=rng,
             bookmark_s=bookmark_s,
+            rbac=rbac,
         )
         self.admin_token = self.add_token(ADMIN)
         self._first_objects()
