@@ -138,14 +138,14 @@ class Demo:
     async def _owner(
         self, observer: instruments.Observer, address: str, up: Sequence[str], *, seconds: float = 30
     ) -> str:
-        """The one node that answers ARP for the address and that all speakers on `up` call its owner."""
+        """The one node that answers ARP for the address and that all speakers on `up` call its owner; one of `up`."""
         owner: str | None = None
 
         async def agreed() -> bool:
             nonlocal owner
             owner = self._stage.macs().get(observer.settled(1.0).get(address, ""))
             views = await self._stage.statuses(up)
-            return owner is not None and all(view.owner(address) == owner for view in views.values())
+            return owner in up and all(view.owner(address) == owner for view in views.values())
 
         await until(f"nobody is seen to own {address}", agreed, seconds)
         if owner is None:

@@ -93,13 +93,13 @@ async def _run(
     observer = await instruments.start_observer(lab.observer_exec, directory / "observer.jsonl", vips)
     started: list[instruments.Instrument] = [observer]
     try:
-        await _at_rest(stage, observer, None, vips, stage.nodes)
+        await _at_rest(stage, observer, vips, stage.nodes)
         vip = rng.choice(list(vips))
         victim = stage.macs()[observer.settled(0)[vip]]
         await _withdraw_backend(stage, victim)
         await scenario.before(stage, victim)
         up = [node for node in stage.nodes if node != victim] if scenario.comes_back else stage.nodes
-        await _at_rest(stage, observer, None, vips, up)
+        await _at_rest(stage, observer, vips, up)
         probe = await instruments.start_probe(
             lab.client_exec, directory / "probe.jsonl", "udp", vip, install.ECHO_PORT, rate=options.rate
         )
@@ -113,7 +113,7 @@ async def _run(
         up = [node for node in stage.nodes if node != victim] if scenario.down_after else stage.nodes
         failure: str | None = None
         try:
-            await _at_rest(stage, observer, probe, vips, up)
+            await _at_rest(stage, observer, vips, up, probe=probe, fault=fault)
         except ChaosError as error:
             failure = str(error)
         end = time.monotonic()
@@ -139,15 +139,22 @@ def _steady(probe: instruments.Probe) -> Callable[[], Awaitable[bool]]:
 async def _at_rest(
     stage: Stage,
     observer: instruments.Observer,
-    probe: instruments.Probe | None,
     vips: Sequence[str],
     up: Sequence[str],
+    *,
+    probe: instruments.Probe | None = None,
+    fault: float = float("-inf"),
 ) -> None:
-    """Wait until all speakers on `up` agree on ring and owners, the wire agrees with them, and nobody misses an answer."""
+    """Wait until all speakers on `up` agree on ring and owners, the wire agrees with them, and no answer is missing.
+
+    What was before `fault` (monotonic seconds) does not count as rest.
+    """
     reason = "the observer has no record yet"
 
     async def rest() -> bool:
         nonlocal reason
+        if time.monotonic() < fault + CALM_S:
+            return False
         settled = {vip: stage.macs().get(mac) for vip, mac in observer.settled(CALM_S).items()}
         views = await stage.statuses(up)
         reason = unrest(settled, views, vips, up)
