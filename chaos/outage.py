@@ -142,9 +142,15 @@ def noise_s(record: ProbeRecord) -> float:
 
 
 def held_up_s(record: ProbeRecord, gap: Gap) -> float:
-    """How much of the gap the probing process itself was not running, seconds: a flaw of the measurement."""
+    """For how long the probing process itself was not running at either edge of the gap, seconds.
+
+    So much too long the gap may be; delays in its middle change nothing.
+    """
+    noise = noise_s(record)
     return sum(
-        max(0.0, min(late.at, gap.end) - max(late.at - late.seconds, gap.start)) for late in record.late
+        late.seconds
+        for late in record.late
+        if late.at - late.seconds <= gap.start + noise <= late.at + noise or abs(gap.end - late.at) <= noise
     )
 
 

@@ -69,10 +69,16 @@ def test_sent_and_lost_count_from_a_time_on() -> None:
     assert outage.sent_and_lost(record, since=100 + 400 * 0.004 - 1e-6) == (600, 100)
 
 
-def test_held_up_is_the_part_of_the_gap_in_which_the_probe_slept() -> None:
-    record = outage.parse(lines(*steady(0, 1000, silent=range(250, 500)), ["late", 101.1, 0.3]))
-    gap = outage.longest_gap(record, fault=101.0)
-    assert outage.held_up_s(record, gap) == pytest.approx(101.1 - gap.start)
+def test_held_up_counts_only_at_the_edges_of_the_gap() -> None:
+    def held_up(*late: list[object]) -> float:
+        record = outage.parse(lines(*steady(0, 1000, silent=range(250, 500)), *late))
+        return outage.held_up_s(record, outage.longest_gap(record, fault=101.0))
+
+    assert held_up() == 0
+    assert held_up(["late", 101.5, 0.3]) == 0, "in the middle it changes nothing"
+    assert held_up(["late", 101.99, 0.3]) == pytest.approx(0.3), "the answer may have waited to be asked for"
+    assert held_up(["late", 101.1, 0.15]) == pytest.approx(0.15)
+    assert held_up(["late", 100.5, 0.3], ["late", 102.5, 0.3]) == 0
 
 
 def test_growing_and_broken_records() -> None:
