@@ -58,8 +58,8 @@ log = structlog.get_logger()
 
 RENEW_S: Final = 0.25
 """Between two renewals of the responder's lease."""
-HANDOVER_S: Final = 0.5
-"""How long to go on answering after the goodbye: the heirs' first gratuitous frames come in that time."""
+HANDOVER_S: Final = 0.2
+"""How long to go on answering once the goodbye is spread, for heirs that are slow to announce."""
 INPUTS_A_TURN: Final = 500
 """Inputs taken between two looks at the lease."""
 VIPS_A_TURN: Final = 20

@@ -5,6 +5,7 @@ Imports nothing heavy at module level: the speaker's responder is forked while t
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -109,6 +110,9 @@ def _run(program: str, host: str, port: int, main: Callable[[socket.socket], Awa
     log.info(
         "startup", op="startup", program=program, version=__version__, pid=os.getpid(), http=f"{host}:{port}"
     )
+    # What is imported lives for ever; a full collection need not walk it and stall the loop.
+    gc.collect()
+    gc.freeze()
     failure: Exception | None = None
     try:
         with listener:
