@@ -1,6 +1,6 @@
 """The node agent: PID 1 of a node. It registers the Node, runs its Pods and writes its data path.
 
-`python -m chaos.lab.agent SETTINGS`, started by the engine inside the node's namespaces. What a kubelet and a
+`python -m chaos.lab.agent FILE`, started by the engine inside the node's namespaces. What a kubelet and a
 kube-proxy do, as far as the lab needs it.
 """
 
@@ -279,7 +279,7 @@ async def _run(settings: AgentSettings) -> None:
 
 def main() -> int:
     """Run one node until the engine has gone."""
-    anyio.run(_run, msgspec.json.decode(sys.argv[1], type=AgentSettings))
+    anyio.run(_run, msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=AgentSettings))
     return 0
 
 

@@ -65,8 +65,9 @@ def _nginx() -> Image:
     )
 
 
-# One process, because a user namespace with a single uid has no second user for workers.
-_NGINX_CONF = """daemon off;
+# One process and one user, because a user namespace with a single uid has no second one for workers.
+_NGINX_CONF = """user root root;
+daemon off;
 master_process off;
 pid /tmp/nginx.pid;
 error_log stderr notice;

@@ -15,6 +15,7 @@ import os
 import shutil
 import signal as signals
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,8 @@ Say = Callable[[str], None]
 
 _PREFIX = "vipring-lab-"
 _LOCK = "lock"
+_SIOCGIFFLAGS = 0x8913
+_IFF_UP = 1
 _ABANDONED_AFTER_S = 60.0
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 15.0
@@ -364,9 +367,10 @@ class Lab:
 
 async def _bring_loopback_up() -> None:
     """A fresh network namespace (`unshare -n`) has its loopback down; kubectl needs it."""
-    with open("/sys/class/net/lo/flags", encoding="ascii") as file:
-        up = int(file.read(), 16) & 1
-    if not up:
+    # Not from /sys, which may show another namespace.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
+    if not struct.unpack("16sh14x", answer)[1] & _IFF_UP:
         await run_tool(["ip", "link", "set", "lo", "up"])
 
 

@@ -29,6 +29,7 @@ class NodeProcess:
     def __init__(self, plan: NodePlan, settings: AgentSettings, on_end: Callable[[str], None]) -> None:
         self.plan = plan
         self._settings = settings
+        self._file = Path(settings.run_dir) / f"{plan.name}.json"
         self._on_end = on_end
         self._pid: int | None = None
         self._peer: Peer | None = None
@@ -43,6 +44,9 @@ class NodeProcess:
         """Switch the node on. Raises LabError or OSError."""
         if self._pid is not None:
             raise LabError("is on already")
+        # In a file, since arguments are for all eyes.
+        self._file.touch(mode=0o600)
+        self._file.write_bytes(msgspec.json.encode(self._settings))
         commands_out, commands_in = os.pipe()[::-1], os.pipe()[::-1]
         # commands_out: (write, read) towards the agent; commands_in: the same towards us.
         to_agent, agent_stdin = commands_out
@@ -79,8 +83,7 @@ class NodeProcess:
         # The namespaces of this node's pods get names that nobody else sees.
         kernel.mount("tmpfs", "/run/netns", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755")
         socket.sethostname(self.plan.name)
-        settings = msgspec.json.encode(self._settings).decode()
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "chaos.lab.agent", settings])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "chaos.lab.agent", str(self._file)])
 
     async def _watch(self, pid: int, peer: Peer, from_agent: int, to_agent: int) -> None:
         async with anyio.create_task_group() as tasks:
