@@ -224,8 +224,10 @@ class Controller:
             try:
                 if wanted is not None:
                     service, ingress = wanted
-                    await write_ingress(client, key, ingress, uid=service.metadata.uid)
-                    self._counts.status_writes += 1
+                    if await write_ingress(client, key, ingress, uid=service.metadata.uid) is not None:
+                        self._counts.status_writes += 1
+                        self._tell(self._core.written(key, ingress))
+                        self._news.set()
             except ClusterError as error:
                 self._write_failed(key, error)
             else:

@@ -7,6 +7,7 @@ come first, so that a restart keeps every address.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
@@ -16,8 +17,17 @@ from cluster.config.model import Config
 from cluster.errors import ConfigError
 from cluster.objects import ConfigMap, LoadBalancerIngress, Service
 from controller.allocator import Allocator
-from controller.errors import IncompatiblePoolsError
-from controller.service import EventFact, LogFact, Outcome, converge, is_ours, status_address
+from controller.errors import AllocationError, IncompatiblePoolsError
+from controller.service import (
+    EventFact,
+    LogFact,
+    Outcome,
+    converge,
+    is_ours,
+    reassert,
+    status_address,
+    terms_of,
+)
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -51,6 +61,14 @@ class Pending:
         )
 
 
+@dataclasses.dataclass(slots=True)
+class _Write:
+    """A status that has to be written, or (`written`) that the server has and the watch has yet to show."""
+
+    outcome: Outcome
+    written: bool = False
+
+
 class Reconciler:
     """All services, the configuration in force and the allocator, and the queue of services to look at.
 
@@ -67,7 +85,8 @@ class Reconciler:
         self.services_synced = False
         self._refused: Config | None = None
         self._services: dict[str, Service] = {}
-        self._unconfirmed: dict[str, Outcome] = {}
+        self._writes: dict[str, _Write] = {}
+        self._leaving: dict[str, set[Address]] = {}
         self._queue: dict[str, None] = {}
 
     @property
@@ -88,9 +107,9 @@ class Reconciler:
         if known is not None and known.metadata.uid != service.metadata.uid:
             facts = self.remove_service(key)
         self._services[key] = service
-        unconfirmed = self._unconfirmed.get(key)
-        if unconfirmed is not None and _same(service, unconfirmed.ingress):
-            del self._unconfirmed[key]
+        write = self._writes.get(key)
+        if write is not None and write.written and _same(service, write.outcome.ingress):
+            del self._writes[key]
         self._queue[key] = None
         return facts
 
@@ -99,11 +118,11 @@ class Reconciler:
         if self._services.pop(key, None) is None:
             return []
         self._queue.pop(key, None)
-        self._unconfirmed.pop(key, None)
+        self._writes.pop(key, None)
         self.pending.pop(key, None)
-        before = self.allocator.releases
-        self.allocator.release(key)
-        return [LogFact("serviceDeleted", {"service": key}), *self._after_release(before)]
+        released = self.allocator.release(key) is not None
+        changed = bool(self._let_go(key)) or released
+        return [LogFact("serviceDeleted", {"service": key}), *self._after_release(changed=changed)]
 
     def set_synced(self) -> list[LogFact]:
         """The first full list of services has been handed over."""
@@ -137,25 +156,43 @@ class Reconciler:
         key = next(iter(self._queue))
         del self._queue[key]
         service = self._services[key]
+        current = self._current(service)
+        kept = self._let_go(key)
+        seen = kept | {address for address in (current, status_address(service)) if address}
         before = self.allocator.releases
         if is_ours(service):
-            outcome = converge(service, self._current(service), self.allocator)
+            outcome = converge(service, current, self.allocator)
         else:
             self.allocator.release(key)
             outcome = Outcome(None)
         told = self._news(service, outcome)
-        write = is_ours(service) and not _same(service, outcome.ingress)
+        write = is_ours(service) and self._must_write(service, outcome)
         if write:
-            self._unconfirmed[key] = outcome
-        elif key in self._unconfirmed:
-            del self._unconfirmed[key]
-        facts = (*(outcome.facts if told else ()), *self._after_release(before))
+            self._writes[key] = _Write(outcome)
+            self._keep_back(service, seen - {outcome.address})
+        else:
+            self._writes.pop(key, None)
+        freed = kept - self._leaving.get(key, set()) - {outcome.address}
+        changed = bool(freed) or self.allocator.releases != before
+        facts = (*(outcome.facts if told else ()), *self._after_release(changed=changed))
         return Step(service, outcome, outcome.events if told else (), facts, write)
 
     def wanted(self, key: str) -> tuple[Service, list[LoadBalancerIngress]] | None:
         """The service and the ingress list that its status should be given; None if nothing has to be written."""
-        outcome = self._unconfirmed.get(key)
-        return None if outcome is None else (self._services[key], outcome.ingress)
+        write = self._writes.get(key)
+        if write is None or write.written:
+            return None
+        return self._services[key], write.outcome.ingress
+
+    def written(self, key: str, ingress: list[LoadBalancerIngress]) -> list[LogFact]:
+        """The server has this status now: addresses that it showed before are free for others."""
+        write = self._writes.get(key)
+        if write is None or write.written or write.outcome.ingress != ingress:
+            return []
+        write.written = True
+        if _same(self._services[key], ingress):
+            del self._writes[key]
+        return self._after_release(changed=bool(self._let_go(key)))
 
     @property
     def services(self) -> int:
@@ -181,21 +218,49 @@ class Reconciler:
         return [LogFact("configStale", {"error": error})]
 
     def _queue_all(self) -> None:
-        """Queue every service, those with an address first."""
-        order = sorted(self._services, key=lambda key: (self._current(self._services[key]) is None, key))
+        """Queue every service, those with an address first. All these addresses are taken before any is given."""
+        if not self.ready:
+            return
+        current = {key: self._current(service) for key, service in self._services.items()}
+        order = sorted(self._services, key=lambda key: (current[key] is None, key))
+        for key in order:
+            address = current[key]
+            if address is not None:
+                reassert(self._services[key], address, self.allocator)
         self._queue = dict.fromkeys(order)
 
-    def _after_release(self, before: int) -> list[LogFact]:
-        """If something was released since: pending services get another look, and so does a refused configuration."""
-        if self.allocator.releases == before:
+    def _after_release(self, *, changed: bool) -> list[LogFact]:
+        """If something was released: pending services get another look, and so does a refused configuration."""
+        if not changed:
             return []
         self._queue.update(dict.fromkeys(self.pending))
         return self._accept(self._refused) if self._refused is not None else []
 
     def _current(self, service: Service) -> Address | None:
-        """The address a service has: as wanted while a write is not yet seen in the watch, else as in its status."""
-        unconfirmed = self._unconfirmed.get(service.metadata.key)
-        return status_address(service) if unconfirmed is None else unconfirmed.address
+        """The address a service has: as wanted while the watch does not show that yet, else as in its status."""
+        write = self._writes.get(service.metadata.key)
+        return status_address(service) if write is None else write.outcome.address
+
+    def _must_write(self, service: Service, outcome: Outcome) -> bool:
+        """Whether the server may show another status than `outcome`: in the watch, or by a write on its way."""
+        write = self._writes.get(service.metadata.key)
+        on_its_way = write is not None and (not write.written or write.outcome.address != outcome.address)
+        return on_its_way or not _same(service, outcome.ingress)
+
+    def _keep_back(self, service: Service, addresses: set[Address]) -> None:
+        """Give nobody the addresses that a service's status may show until another is written."""
+        key = service.metadata.key
+        for address in addresses:
+            with contextlib.suppress(AllocationError):
+                self.allocator.assign(_former(key, address), address, terms_of(service))
+                self._leaving.setdefault(key, set()).add(address)
+
+    def _let_go(self, key: str) -> set[Address]:
+        """Undo `_keep_back`; the addresses that were kept back."""
+        addresses = self._leaving.pop(key, set())
+        for address in addresses:
+            self.allocator.release(_former(key, address))
+        return addresses
 
     def _news(self, service: Service, outcome: Outcome) -> bool:
         """Keep `pending` up to date. False if the same request failed for the same reason before."""
@@ -207,6 +272,11 @@ class Reconciler:
         repeated = pending.repeats(self.pending.get(key))
         self.pending[key] = pending
         return not repeated
+
+
+def _former(key: str, address: Address) -> str:
+    """The name under which an address is kept back for a service that moves to another."""
+    return f"{key} (moving from {address})"
 
 
 def _same(service: Service, ingress: list[LoadBalancerIngress]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -84,12 +85,19 @@ def terms_of(service: Service) -> Terms:
     )
 
 
+def reassert(service: Service, current: Address, allocator: Allocator) -> None:
+    """Take the address that a service has in the allocator, if it may have one and may keep this one for now."""
+    if is_ours(service) and not _obstacle(service) and current.version == _version(service):
+        with contextlib.suppress(AllocationError):
+            allocator.assign(service.metadata.key, current, terms_of(service))
+
+
 def converge(service: Service, current: Address | None, allocator: Allocator) -> Outcome:
     """Give the service the address it should have, given the one it has.
 
     `current` is the address in its status, or the one that is about to be written there. Only the allocator is
-    changed. Must not be called before every address in some status was seen once with `current` set, or an
-    address could be given twice.
+    changed. Every address in some status must have been taken by `reassert` before the first call, or it could be
+    given to another.
     """
     key = service.metadata.key
     obstacle = _obstacle(service)

@@ -108,6 +108,9 @@ def _reconcile(
         for fact in step.outcome.facts:
             if fact.name == "clearAssignment":
                 lost.setdefault(key, fact.fields["reason"])
+        if step.write:
+            core.written(key, step.outcome.ingress)
+            core.set_service(_written(step.service, step.outcome))
     return outcomes, lost
 
 

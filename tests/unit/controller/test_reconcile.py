@@ -28,6 +28,12 @@ def written(step: Step) -> Service:
     )
 
 
+def write(core: Reconciler, step: Step) -> None:
+    """The status of a step reaches the server, and the watch shows it."""
+    core.written(step.service.metadata.key, step.outcome.ingress)
+    core.set_service(written(step))
+
+
 def running(config: ConfigMap, *services: Service) -> Reconciler:
     """A reconciler whose first full look is over and whose statuses are written."""
     core = Reconciler()
@@ -37,7 +43,7 @@ def running(config: ConfigMap, *services: Service) -> Reconciler:
     core.set_config(config)
     for step in settle(core):
         if step.write:
-            core.set_service(written(step))
+            write(core, step)
     settle(core)
     return core
 
@@ -75,6 +81,16 @@ def test_a_restart_keeps_every_address_whatever_the_order_of_arrival() -> None:
     assert len(set(found.values())) == 100
 
 
+def test_a_service_that_moves_at_a_restart_takes_no_address_from_another() -> None:
+    core = running(
+        SMALL,
+        service("a", ingress=["198.18.1.0"], loadBalancerIP="198.18.1.1"),
+        service("b", ingress=["198.18.1.1"]),
+    )
+    assert core.allocator.address_of("default/b") == ip_address("198.18.1.1")
+    assert set(core.pending) == {"default/a"}
+
+
 def test_nothing_changed_means_nothing_written() -> None:
     core = running(SMALL, service("a"), service("b"))
     assert not core.busy
@@ -102,7 +118,7 @@ def test_a_stale_event_does_not_undo_an_unwritten_address() -> None:
     wanted = core.wanted("default/b")
     assert wanted is not None
     assert [entry.ip for entry in wanted[1]] == ["198.18.1.0"]
-    core.set_service(written(again))
+    write(core, again)
     assert core.wanted("default/b") is None
 
 
@@ -129,7 +145,30 @@ def test_a_deletion_serves_who_waits() -> None:
 def test_a_service_that_is_no_load_balancer_any_more_serves_who_waits() -> None:
     core = running(SMALL, service("a"), service("b"), service("c"))
     core.set_service(service("a", ingress=["198.18.1.0"], type="ClusterIP"))
+    (clear, waiting) = settle(core)
+    assert addresses([clear, waiting]) == {"a": "None", "c": "None"}, "its status still shows the address"
+    write(core, clear)
     assert addresses(settle(core)) == {"a": "None", "c": "198.18.1.0"}
+
+
+def test_an_address_is_kept_back_until_no_status_shows_it() -> None:
+    core = running(SMALL, service("a"), service("b"), service("c", loadBalancerIP="198.18.1.0"))
+    assert set(core.pending) == {"default/c"}
+    core.remove_service("default/b")
+    core.set_service(service("a", ingress=["198.18.1.0"], loadBalancerIP="198.18.1.1"))
+    steps = settle(core)
+    moved = next(step for step in steps if step.service.metadata.name == "a")
+    assert addresses(steps) == {"a": "198.18.1.1", "c": "None"}
+    core.set_service(
+        service("a", ingress=["198.18.1.0"], loadBalancerIP="198.18.1.1", annotations={"x": "y"})
+    )
+    assert addresses(settle(core))["a"] == "198.18.1.1"
+    assert set(core.pending) == {"default/c"}
+    core.set_service(written(moved))
+    settle(core)
+    assert set(core.pending) == {"default/c"}, "an event says nothing of a write that is under way"
+    core.written("default/a", moved.outcome.ingress)
+    assert addresses(settle(core))["c"] == "198.18.1.0"
 
 
 def test_a_deletion_among_many_looks_at_nobody_else() -> None:
