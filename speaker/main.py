@@ -65,6 +65,9 @@ INPUTS_A_TURN: Final = 500
 VIPS_A_TURN: Final = 20
 """Rankings worked out for /status between two turns of the other tasks."""
 
+CLOCK_STEP_S: Final = 0.5
+"""A wall clock that moved by more was set; less is the jitter of reading two clocks."""
+
 
 class ResponderLostError(Exception):
     """The responder process ended: the speaker ends too and is started again as a whole."""
@@ -361,11 +364,12 @@ class Speaker:
             )
 
     def _wall(self, moment: float) -> str:
-        return (
-            datetime.fromtimestamp(self._epoch + moment, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z")
-        )
+        """RFC 3339 of a monotonic moment, by the wall clock of now: at boot it may still be far off."""
+        epoch = time.time() - time.monotonic()
+        if abs(epoch - self._epoch) > CLOCK_STEP_S:
+            self._epoch = epoch
+        wall = datetime.fromtimestamp(self._epoch + moment, UTC)
+        return wall.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _write(line: Line) -> None:
