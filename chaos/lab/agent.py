@@ -6,6 +6,7 @@ kube-proxy do, as far as the lab needs it.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import sys
@@ -27,6 +28,7 @@ from chaos.lab.plan import API_ADDRESS, API_PORT, NodePlan, node_plan
 from chaos.lab.pod import Host, PodWorker
 from chaos.lab.podnet import AddressBook
 from chaos.lab.settings import AgentSettings
+from chaos.lab.tools import set_sysctl
 from cluster.client import ApiClient
 from cluster.credentials import Access, StaticToken, client_tls
 from cluster.errors import ApiError, ClusterError
@@ -85,7 +87,7 @@ class Agent:
     async def run(self) -> None:
         """Run until the node is powered off."""
         for name, value in _SYSCTLS.items():
-            Path("/proc/sys", name).write_text(value, encoding="ascii")
+            set_sysctl(name, value)
         await self._register()
         self._tasks.start_soon(self._events.run)
         self._tasks.start_soon(self._heartbeat)
@@ -218,7 +220,7 @@ class Agent:
                 "kubeletVersion": VERSION,
                 "kubeProxyVersion": VERSION,
                 "osImage": "vipring lab",
-                "kernelVersion": Path("/proc/sys/kernel/osrelease").read_text(encoding="ascii").strip(),
+                "kernelVersion": os.uname().release,
                 "containerRuntimeVersion": "lab://1",
                 "operatingSystem": "linux",
                 "architecture": "amd64",

@@ -15,7 +15,7 @@ from typing import NoReturn
 from chaos.lab import kernel
 from chaos.lab.podplan import User
 from chaos.lab.rootfs import Tree, build
-from chaos.lab.tools import exited
+from chaos.lab.tools import exited, reap
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,8 @@ class ContainerRun:
     async def wait(self) -> int:
         """Its exit code; 128 + the number of the signal that ended it."""
         await exited(self.pid)
-        _, status = os.waitpid(self.pid, 0)
         self.ended = True
-        code = os.waitstatus_to_exitcode(status)
+        code = reap(self.pid)
         return code if code >= 0 else 128 - code
 
     def signal(self, number: int) -> float:

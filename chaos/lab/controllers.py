@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -291,9 +292,9 @@ class Controllers:
         for name, body in endpoints.slices(service, pods).items():
             meta = ObjectMeta(name=name, namespace=namespace)
             await self._put(_path_of("slices", meta), base, name, body)
-        body = endpoints.endpoints(service, pods)
+        former = endpoints.endpoints(service, pods)
         key = f"endpoints {service.metadata.key} {service.metadata.uid}"
-        await self._put(key, f"/api/v1/namespaces/{namespace}/endpoints", service.metadata.name, body)
+        await self._put(key, f"/api/v1/namespaces/{namespace}/endpoints", service.metadata.name, former)
 
     async def _put(self, key: str, collection: str, name: str, body: Mapping[str, object]) -> None:
         """Create an object or replace it, unless that is what was written last."""
@@ -344,7 +345,7 @@ class Controllers:
                 pods = self._view.all(time.monotonic())
                 changes = self._lifecycle.look(self._nodes.store.values(), pods, time.monotonic(), now_text())
                 for change in changes:
-                    await self._guarded("node lifecycle", lambda change=change: self._carry_out(change))
+                    await self._guarded("node lifecycle", partial(self._carry_out, change))
 
     async def _carry_out(self, change: NodeChange) -> None:
         for path, body in change.patches:

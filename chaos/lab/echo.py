@@ -12,6 +12,11 @@ import socket
 import sys
 
 
+def _stop(_number: int, _frame: object) -> None:
+    # As PID 1 of a container this process gets no signal that it does not handle.
+    sys.exit(0)
+
+
 def _listen(port: int) -> tuple[socket.socket, socket.socket]:
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     datagrams.bind(("0.0.0.0", port))
@@ -23,7 +28,7 @@ def _listen(port: int) -> tuple[socket.socket, socket.socket]:
 
 def main() -> int:
     """Serve until SIGTERM."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    signal.signal(signal.SIGTERM, _stop)
     port = int(os.environ.get("PORT", "7"))
     name = os.environ.get("NODE_NAME", socket.gethostname()).encode()
     datagrams, streams = _listen(port)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from chaos.lab.apiserver.logs import FileLogs
@@ -25,7 +26,7 @@ from chaos.lab.node import NodeProcess
 from chaos.lab.plan import API_ADDRESS, API_PORT, CLIENT, OBSERVER, LabPlan, NodePlan
 from chaos.lab.settings import AgentSettings, EngineSettings
 from chaos.lab.switch import FILTER, cut, host_script, mend, node_script, switch_script
-from chaos.lab.tools import ip_batch, nft, run_tool
+from chaos.lab.tools import ip_batch, nft, run_tool, set_sysctl
 from cluster.client import ApiClient
 from cluster.credentials import Access, StaticToken, client_tls
 
@@ -60,6 +61,7 @@ async def _run(settings: EngineSettings) -> None:
             nodes = {node.name: _node(server, settings, node) for node in plan.nodes}
             for node in nodes.values():
                 node.start(tasks)
+            await _publish_itself(api)
             tasks.start_soon(run_controllers, api, settings.lab)
             write(_OUT, Reply(event="ready"))
             await serve(sys.stdin.fileno(), _OUT, Control(nodes, tasks).perform)
@@ -69,7 +71,7 @@ async def _run(settings: EngineSettings) -> None:
 async def _make_switch(plan: LabPlan) -> None:
     await ip_batch(switch_script(plan))
     await nft(FILTER)
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
+    set_sysctl("net/ipv4/ip_forward", "1")
     async with anyio.create_task_group() as tasks:
         for host in (CLIENT, OBSERVER):
             tasks.start_soon(_configure, host.name, host_script(host))
@@ -79,6 +81,28 @@ async def _make_switch(plan: LabPlan) -> None:
 
 async def _configure(name: str, script: list[str]) -> None:
     await ip_batch(script, namespace=name)
+
+
+async def _publish_itself(api: ApiClient) -> None:
+    """The endpoints of Service default/kubernetes: the API server keeps them itself, in real clusters too."""
+    port = {"name": "https", "port": API_PORT, "protocol": "TCP"}
+    labels = {"kubernetes.io/service-name": "kubernetes"}
+    metadata = {"name": "kubernetes", "namespace": "default"}
+    await api.create(
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+        {
+            "metadata": {**metadata, "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [str(API_ADDRESS)], "conditions": {"ready": True}}],
+            "ports": [port],
+        },
+        msgspec.Raw,
+    )
+    await api.create(
+        "/api/v1/namespaces/default/endpoints",
+        {"metadata": metadata, "subsets": [{"addresses": [{"ip": str(API_ADDRESS)}], "ports": [port]}]},
+        msgspec.Raw,
+    )
 
 
 def _write_private(path: Path, text: str) -> None:

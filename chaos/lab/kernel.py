@@ -205,7 +205,7 @@ def spawn_init(prepare: Callable[[], NoReturn]) -> int:
 def _child(prepare: Callable[[], NoReturn], write_end: int) -> NoReturn:
     try:
         prepare()
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is to know
         os.write(write_end, f"{type(error).__name__}: {error}".encode()[:4096])
     finally:
         os._exit(127)

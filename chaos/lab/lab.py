@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import anyio
+import anyio.to_thread
 import msgspec
 from anyio.abc import Process
 
@@ -33,6 +34,7 @@ import chaos
 from chaos.lab.apply import Applier
 from chaos.lab.channel import Op, Peer, Reply
 from chaos.lab.errors import DeadlineError, LabError, NotAllowedError
+from chaos.lab.images import compile_packages
 from chaos.lab.plan import CLIENT, OBSERVER, LabPlan
 from chaos.lab.settings import EngineSettings, LabSettings
 from chaos.lab.tools import exited, run_tool, tool_environment
@@ -109,6 +111,7 @@ class Lab:
         _sweep()
         self._run_dir = self._stack.enter_context(_run_dir(self._given_dir))
         await _bring_loopback_up()
+        await anyio.to_thread.run_sync(compile_packages)
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         port = listener.getsockname()[1]
         launcher = await self._launch(listener)

@@ -20,7 +20,6 @@ import msgspec
 
 from chaos.lab import kernel
 from chaos.lab.channel import Reply, write
-from chaos.lab.engine import run_engine
 from chaos.lab.settings import EngineSettings
 
 _NAMESPACES = (
@@ -65,6 +64,9 @@ def _engine(settings: EngineSettings) -> NoReturn:
         kernel.die_with_parent(0)
         os.setsid()
         _mounts(settings.run_dir)
+        # Imported here, so that the process that stands by stays small.
+        from chaos.lab.engine import run_engine
+
         run_engine(settings)
     except BaseException as error:
         write(

@@ -20,7 +20,11 @@ from chaos.lab.channel import Peer, Reply
 from chaos.lab.errors import LabError
 from chaos.lab.plan import NodePlan
 from chaos.lab.settings import AgentSettings
-from chaos.lab.tools import exited
+from chaos.lab.tools import exited, reap
+
+
+def _ignore(_: Reply) -> None:
+    """An agent says nothing unasked."""
 
 
 class NodeProcess:
@@ -68,7 +72,7 @@ class NodeProcess:
             os.close(fd)
         self._pid = pid
         self._ended = anyio.Event()
-        self._peer = Peer(from_agent, to_agent, lambda reply: None)
+        self._peer = Peer(from_agent, to_agent, _ignore)
         tasks.start_soon(self._watch, pid, self._peer, from_agent, to_agent)
 
     def _exec(self) -> NoReturn:
@@ -90,12 +94,12 @@ class NodeProcess:
             tasks.start_soon(peer.listen)
             await exited(pid)
             tasks.cancel_scope.cancel()
-        _, status = os.waitpid(pid, 0)
+        code = reap(pid)
         os.close(from_agent)
         os.close(to_agent)
         self._pid = self._peer = None
         self._ended.set()
-        self._on_end(f"{self.plan.name}: agent ended with code {os.waitstatus_to_exitcode(status)}")
+        self._on_end(f"{self.plan.name}: agent ended with code {code}")
 
     async def kill(self) -> float:
         """SIGKILL to PID 1, which takes every process of the node along; when, in monotonic seconds."""

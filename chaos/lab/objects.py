@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
-from cluster.objects import Object, ObjectMeta
+from cluster.objects import ObjectMeta
+
+
+class Object(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Base of the Structs here: immutable, camelCase on the wire, defaults left out when encoded."""
 
 
 class OwnerReference(Object, frozen=True):
@@ -25,7 +29,7 @@ class Meta(ObjectMeta, frozen=True):
 
     creation_timestamp: str = ""
     deletion_grace_period_seconds: int | None = None
-    owner_references: list[OwnerReference] = []
+    owner_references: list[OwnerReference] = msgspec.field(default_factory=list)
 
 
 class LabelSelector(Object, frozen=True):
@@ -288,8 +292,8 @@ class PodStatus(Object, frozen=True):
     """Pod.status."""
 
     phase: str = ""
-    pod_ip: str = ""
-    host_ip: str = ""
+    pod_ip: str = msgspec.field(default="", name="podIP")
+    host_ip: str = msgspec.field(default="", name="hostIP")
     start_time: str = ""
     conditions: list[Condition] = []
     container_statuses: list[ContainerStatus] = []
@@ -439,7 +443,7 @@ class ServiceSpec(Object, frozen=True):
     """Service.spec."""
 
     type: str = "ClusterIP"
-    cluster_ip: str = ""
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
     selector: dict[str, str] = {}
     ports: list[ServicePort] = []
     external_traffic_policy: str = "Cluster"

@@ -107,11 +107,18 @@ class PodWorker:
     def update(self, pod: Pod) -> None:
         """The API has another version of the Pod."""
         self.pod = pod
+        if pod.ready != self._ready_now() and self._written is not None:
+            # Somebody else wrote the status: the control plane, when it could not hear this node.
+            self._written = None
+            self._news.set()
         if pod.metadata.deletion_timestamp is not None and not self._stop.is_set():
             asked = pod.metadata.deletion_grace_period_seconds
             self._grace_s = float(asked if asked is not None else pod.spec.termination_grace_period_seconds)
             self._event("Normal", "Killing", "Stopping the containers")
             self._stop.set()
+
+    def _ready_now(self) -> bool:
+        return bool(self._records) and all(record.ready for record in self._records.values())
 
     def gone(self) -> None:
         """The API has the Pod no more: end it without grace."""

@@ -55,14 +55,14 @@ def build(tree: Tree) -> None:
     kernel.make_read_only(tree.root)
     writable = [] if tree.read_only else list(_SCRATCH)
     writable += [str(t) for t, mount in zip(targets, tree.mounts, strict=True) if not mount.read_only]
-    for target_text in [*writable, "/dev/shm"]:
-        kernel.make_writable(f"{tree.root}{target_text}")
+    for place in [*writable, "/dev/shm"]:
+        kernel.make_writable(f"{tree.root}{place}")
     kernel.mount("proc", f"{tree.root}/proc", "proc", _TMPFS | kernel.MS_NOEXEC)
     for name in ("sys", "sysrq-trigger", "irq", "bus"):
-        path = f"{tree.root}/proc/{name}"
+        entry = f"{tree.root}/proc/{name}"
         with contextlib.suppress(FileNotFoundError):
-            kernel.mount(path, path, flags=kernel.MS_BIND | kernel.MS_REC)
-            kernel.make_read_only(path)
+            kernel.mount(entry, entry, flags=kernel.MS_BIND | kernel.MS_REC)
+            kernel.make_read_only(entry)
     kernel.pivot_root(tree.root)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import anyio
 
@@ -27,9 +28,25 @@ async def exited(pid: int) -> None:
         os.close(fd)
 
 
+def reap(pid: int) -> int:
+    """The exit code of a child that has ended; minus the signal's number where one ended it."""
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def set_sysctl(name: str, value: str) -> None:
+    """Write a setting below /proc/sys, `net/…` ones in the present network namespace."""
+    with open(f"/proc/sys/{name}", "w", encoding="ascii") as file:
+        file.write(value)
+
+
+def _memory_file(name: str) -> BinaryIO:
+    return open(os.memfd_create(name), "w+b")
+
+
 async def run_tool(arguments: Sequence[str], text: str = "") -> str:
     """Run a program with `text` as its input; what it printed. Raises LabError with its complaint."""
-    with open(os.memfd_create("input"), "w+b") as given, open(os.memfd_create("output"), "w+b") as printed:
+    with _memory_file("input") as given, _memory_file("output") as printed:
         given.write(text.encode())
         given.seek(0)
         try:
