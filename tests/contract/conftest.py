@@ -1,7 +1,7 @@
 """Fixtures of the contract suite: one API server, and a namespace for each test module.
 
 Against any kube-apiserver: set VIPRING_API_URL, VIPRING_API_TOKEN and VIPRING_API_CA (a PEM file). Without them
-the embedded server is started. All objects are made in namespaces of the suite's own, deleted at its end.
+the embedded server is started. A real one needs its controller manager (namespaces, garbage) and etcd 3.5 or later. All objects are made in namespaces of the suite's own, deleted at its end.
 """
 
 from __future__ import annotations

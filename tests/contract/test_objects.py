@@ -40,10 +40,22 @@ def test_a_taken_name_is_a_conflict(api: Api, ns: str) -> None:
 def test_what_is_not_there_is_not_found(api: Api, ns: str) -> None:
     status = api.refused("GET", f"{ns}/configmaps/none", code=404, reason="NotFound")
     assert status["details"]["name"] == "none"
-    api.refused("PUT", f"{ns}/services/none", service("none"), code=404, reason="NotFound")
+    api.refused("PUT", f"{ns}/configmaps/none", config_map("none"), code=404, reason="NotFound")
     api.refused("DELETE", f"{ns}/configmaps/none", code=404, reason="NotFound")
     group = f"/apis/apps/v1/namespaces/{ns.rpartition('/')[2]}/deployments/none"
     assert api.refused("GET", group, code=404, reason="NotFound")["details"]["group"] == "apps"
+
+
+def test_a_put_brings_a_deleted_service_back_unless_it_names_the_uid(api: Api, ns: str) -> None:
+    made = api.post(f"{ns}/services", service("ghost", type="LoadBalancer"))
+    api.delete(f"{ns}/services/ghost")
+    for path in (f"{ns}/services/ghost", f"{ns}/services/ghost/status"):
+        api.refused("PUT", path, made, code=409, reason="Conflict")
+    nameless = {**made, "metadata": {k: v for k, v in made["metadata"].items() if k != "uid"}}
+    for path in (f"{ns}/services/ghost", f"{ns}/services/ghost/status"):
+        back = api.call("PUT", path, nameless, expect=201)
+        assert back["metadata"]["uid"] != made["metadata"]["uid"]
+        api.delete(f"{ns}/services/ghost")
 
 
 def test_a_body_for_another_place_is_refused(api: Api, ns: str) -> None:

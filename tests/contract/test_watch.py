@@ -131,7 +131,9 @@ def test_a_watch_ends_when_its_time_is_over(api: Api, ns: str) -> None:
 
 def test_bookmarks_come_when_asked_for_and_can_be_resumed_from(api: Api, ns: str, mark: str) -> None:
     start = api.get(f"{ns}/configmaps")["metadata"]["resourceVersion"]
-    # A kube-apiserver sends its bookmark two seconds before the end of a watch that ends before a minute.
+    _create(api, ns, f"{mark}-unseen", "other")
+    # A kube-apiserver sends its bookmark two seconds before the end of a watch that ends before a minute,
+    # and only when something has happened to the kind since the watch began.
     events = api.watch(
         f"{ns}/configmaps",
         lambda found: found[-1]["type"] == "BOOKMARK",
@@ -169,7 +171,10 @@ def test_initial_events_end_with_a_bookmark(api: Api, ns: str, mark: str) -> Non
 
 
 def test_a_version_that_is_too_old_is_gone(api: Api, ns: str) -> None:
-    """Version 1 is before anything that a server still remembers; 410 comes as an event or as the status."""
+    """Version 1 is before anything that a server still remembers; 410 comes as an event or as the status.
+
+    (A kube-apiserver that has run since its store was empty remembers that far: start it anew.)
+    """
     params: dict[str, str | int] = {"watch": "true", "resourceVersion": "1", "timeoutSeconds": 5}
     with api.http.stream("GET", f"{ns}/configmaps", params=params) as answer:
         first = json.loads(next(answer.iter_lines()))

@@ -262,10 +262,11 @@ class App:
             record = self.store.get(asked.kind, namespace, asked.name)
             changed = subresources.set_scale(self.store, asked.kind, record, body, dry_run=dry)
             return JsonResponse(subresources.get_scale(changed))
+        existed = self.store.revisions.get(asked.kind.resource, (namespace, asked.name)) is not None
         record = self.store.update(
             asked.kind, namespace, asked.name, body, status=asked.subresource == "status", dry_run=dry
         )
-        return self._one(request, asked, record)
+        return self._one(request, asked, record, 200 if existed else 201)
 
     async def _patch(self, request: Request, asked: ResourceRequest) -> Response:
         how = _PATCH_TYPES.get(media_type(request))

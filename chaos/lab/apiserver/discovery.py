@@ -116,13 +116,18 @@ def resources(kinds: KindTable, group_name: str, version_name: str) -> Obj | Non
     }
 
 
+def _unless_own(kind: Kind, of: tuple[str, str, str]) -> tuple[str, str, str]:
+    """Group and version are left empty where they are those of the resource, as the API server does."""
+    return ("", "", of[2]) if of[:2] == (kind.group, kind.version) else of
+
+
 def _aggregated_kind(kind: Kind) -> Obj:
     def gvk(group_name: str, version_name: str, name: str) -> Obj:
         return {"group": group_name, "version": version_name, "kind": name}
 
     entry: Obj = {
         "resource": kind.plural,
-        "responseKind": gvk(kind.group, kind.version, kind.kind),
+        "responseKind": gvk("", "", kind.kind),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular or kind.kind.lower(),
         "verbs": list(_VERBS),
@@ -132,7 +137,7 @@ def _aggregated_kind(kind: Kind) -> Obj:
     if kind.categories:
         entry["categories"] = list(kind.categories)
     subresources = [
-        {"subresource": name, "responseKind": gvk(*of), "verbs": list(verbs)}
+        {"subresource": name, "responseKind": gvk(*_unless_own(kind, of)), "verbs": list(verbs)}
         for name, of, verbs in _subresource_kinds(kind)
     ]
     if subresources:

@@ -21,7 +21,8 @@ class Kind:
     """One served (group, version, kind).
 
     `status` and `scale` say which subresources there are, `other` names further ones (for discovery);
-    `generation` says whether metadata.generation counts changes outside metadata and status.
+    `generation` says whether metadata.generation counts changes outside metadata and status,
+    `create_on_put` whether a PUT to a name that is not there creates.
     """
 
     group: str
@@ -33,6 +34,7 @@ class Kind:
     status: bool = False
     scale: bool = False
     generation: bool = False
+    create_on_put: bool = False
     categories: tuple[str, ...] = ()
     other: tuple[tuple[str, str], ...] = ()
     custom: bool = False
@@ -70,14 +72,14 @@ BUILT_IN: tuple[Kind, ...] = (
     Kind("", "v1", "Node", "nodes", namespaced=False, short_names=("no",), status=True),
     Kind("", "v1", "Pod", "pods", short_names=("po",), status=True, categories=_ALL, other=_POD_OTHER),
     Kind(
-        "", "v1", "Service", "services", short_names=("svc",), status=True, categories=_ALL,
+        "", "v1", "Service", "services", create_on_put=True, short_names=("svc",), status=True, categories=_ALL,
         other=(("proxy", "ServiceProxyOptions"),),
     ),
-    Kind("", "v1", "Endpoints", "endpoints", short_names=("ep",), singular="endpoints", list_kind="EndpointsList"),
+    Kind("", "v1", "Endpoints", "endpoints", create_on_put=True, short_names=("ep",), singular="endpoints", list_kind="EndpointsList"),
     Kind("", "v1", "ConfigMap", "configmaps", short_names=("cm",)),
     Kind("", "v1", "Secret", "secrets"),
     Kind("", "v1", "ServiceAccount", "serviceaccounts", short_names=("sa",), other=(("token", "TokenRequest"),)),
-    Kind("", "v1", "Event", "events", short_names=("ev",)),
+    Kind("", "v1", "Event", "events", create_on_put=True, short_names=("ev",)),
     Kind(
         "apps", "v1", "Deployment", "deployments", short_names=("deploy",), status=True, scale=True,
         generation=True, categories=_ALL,
@@ -92,11 +94,11 @@ BUILT_IN: tuple[Kind, ...] = (
     ),
     Kind("apps", "v1", "ControllerRevision", "controllerrevisions"),
     Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", generation=True),
-    Kind(_RBAC, "v1", "Role", "roles"),
-    Kind(_RBAC, "v1", "RoleBinding", "rolebindings"),
-    Kind(_RBAC, "v1", "ClusterRole", "clusterroles", namespaced=False),
-    Kind(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
-    Kind("coordination.k8s.io", "v1", "Lease", "leases"),
+    Kind(_RBAC, "v1", "Role", "roles", create_on_put=True),
+    Kind(_RBAC, "v1", "RoleBinding", "rolebindings", create_on_put=True),
+    Kind(_RBAC, "v1", "ClusterRole", "clusterroles", create_on_put=True, namespaced=False),
+    Kind(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", create_on_put=True, namespaced=False),
+    Kind("coordination.k8s.io", "v1", "Lease", "leases", create_on_put=True),
     Kind(
         "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
         namespaced=False, short_names=("crd", "crds"), status=True, generation=True,

@@ -172,10 +172,28 @@ class Store:
         status: bool = False,
         dry_run: bool = False,
     ) -> Record:
-        """PUT of the object, or of its /status. An empty resourceVersion overwrites unconditionally."""
-        old = self.get(kind, namespace, name)
+        """PUT of the object, or of its /status. An empty resourceVersion overwrites unconditionally.
+
+        A PUT to a name that is not there creates, for some kinds, unless the body has a uid. This holds for
+        /status too, whatever resourceVersion says (registry/generic/registry/store.go): a writer of status that
+        leaves out the uid brings deleted Services back.
+        """
         new = self._typed(kind, obj)
+        if kind.create_on_put and self.revisions.get(kind.resource, (namespace, name)) is None:
+            return self._create_by_put(kind, namespace, name, new, dry_run=dry_run)
+        old = self.get(kind, namespace, name)
         return self._replace(kind, old, new, status=status, dry_run=dry_run)
+
+    def _create_by_put(self, kind: Kind, namespace: str, name: str, new: Obj, *, dry_run: bool) -> Record:
+        uid = new["metadata"].get("uid")
+        if uid:
+            raise conflict(
+                kind, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+            )
+        new["metadata"].pop("resourceVersion", None)
+        if new["metadata"].setdefault("name", name) != name:
+            raise bad_request(f"the name of the object does not match the name on the URL ({name})")
+        return self.create(kind, namespace, new, dry_run=dry_run)
 
     def _replace(self, kind: Kind, old: Record, new: Obj, *, status: bool, dry_run: bool) -> Record:
         name = old.key[1]
