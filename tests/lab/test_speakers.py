@@ -6,16 +6,19 @@ The functions named `inside_…` run in namespaces of their own, started by the 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.lab.stage import CONFIG, Process, Stage, members, network, vip
 
 RSS_SPEAKER_MB = 60.0
 RSS_RESPONDER_MB = 20.0
+STALL_S = 2.5
 
 
 async def both_announce_one_address(stage: Stage) -> tuple[str, int, int]:
@@ -96,8 +99,6 @@ def nothing_heavy(speaker: Process) -> None:
 
 async def the_commands_tell(stage: Stage, ip: str, owner: int) -> None:
     async def vipring(*args: str) -> str:
-        import anyio
-
         done = await anyio.run_process([sys.executable, "-m", "vipring", *args], check=False)
         assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
         return done.stdout.decode()
@@ -236,6 +237,25 @@ async def inside_the_last_good_configuration_stays(tmp_path: Path) -> None:
 
         await stage.until("accepted again", fresh)
         assert not speaker.events("serviceWithdrawn")
+
+
+async def inside_a_stalled_speaker_falls_silent_and_announces_anew(tmp_path: Path) -> None:
+    network(1)
+    async with Stage(tmp_path) as stage:
+        await stage.cluster(1)
+        speaker = stage.speaker(1)
+        stage.controller()
+        await stage.service("web")
+        await stage.until("announced", lambda: speaker.events("serviceAnnounced"))
+        speaker.popen.send_signal(signal.SIGSTOP)
+        await anyio.sleep(STALL_S)  # the fault itself: longer than the responder's lease
+        speaker.popen.send_signal(signal.SIGCONT)
+        await stage.until("announced again", lambda: len(speaker.events("serviceAnnounced")) == 2)
+        assert len(speaker.events("leaseExpired")) == 1
+        assert [line["reason"] for line in speaker.events("serviceWithdrawn")] == ["leaseExpired"]
+        assert (await stage.status(1))["responder"]["lease"] == "valid"
+        _, metrics = await stage.page(1, "metrics")
+        assert "vipring_lease_expired_total 1.0" in metrics
 
 
 async def inside_a_killed_speaker_takes_its_responder_along(tmp_path: Path) -> None:
