@@ -19,13 +19,14 @@ from typing import Final
 import anyio
 import msgspec
 
-from chaos import install, instruments, outage, owners, report
+from chaos import install, instruments, measure, report
 from chaos.errors import ChaosError
 from chaos.kubectl import Kubectl
 from chaos.lab.errors import LabError
 from chaos.lab.lab import Lab
 from chaos.lab.plan import CLIENT
 from chaos.results import to_json
+from chaos.scenarios import power_off
 from chaos.stage import Say, Stage, until
 from chaos.status import member_table
 from cluster.errors import ClusterError
@@ -203,17 +204,26 @@ class Demo:
             await probe.stop()
         finally:
             probe.kill()
-        record, seen = probe.record(), observer.record()
-        gap = outage.longest_gap(record, fault=fault)
-        sent, lost = outage.sent_and_lost(record, since=fault)
-        silent = owners.no_owner_s(seen, since=fault, until=time.monotonic())
-        self._say(
-            f"outage {report.duration(gap.seconds)} ({lost} of {sent} GETs lost;"
-            f" nobody answered ARP for {report.duration(silent)}); now on {after}"
+        evidence = measure.Evidence(
+            vip=address,
+            victim=before,
+            fault=fault,
+            end=time.monotonic(),
+            probe=probe.record(),
+            observer=observer.record(),
+            log=await self._stage.logs(survivors),
+            nodes_by_mac=self._stage.macs(),
+            detected_by=power_off.SCENARIO.detected_by,
         )
-        if after == before:
-            raise ChaosError(f"{address} did not move off {before}")
-        return after, gap.seconds
+        run = measure.assess(evidence)
+        if run.failure is not None or run.outage_s is None:
+            raise ChaosError(f"no figure for the outage of {address}: {run.failure}")
+        self._say(
+            f"outage {report.duration(run.outage_s)}: {run.lost} GETs without an answer, now {after} answers"
+        )
+        for line in report.story(run):
+            self._say(f"  {line}")
+        return after, run.outage_s
 
     async def _bring_back(self, node: str, address: str, observer: instruments.Observer) -> tuple[str, ...]:
         self._say(f"powering {node} on again")

@@ -109,7 +109,7 @@ async def _run(
         await anyio.sleep(rng.random())
         fault = await scenario.fault(stage, victim)
         if scenario.forget_neighbour:
-            await lab.run(CLIENT.name, ["ip", "neigh", "flush", "to", vip])
+            await _forget(stage, vip)
         up = [node for node in stage.nodes if node != victim] if scenario.down_after else stage.nodes
         failure: str | None = None
         try:
@@ -127,6 +127,16 @@ async def _run(
     await stage.ring_is(stage.nodes, SETTLE_S)
     await stage.label(f"echo-{victim}", {install.BACKEND_LABEL: "yes"})
     return run
+
+
+async def _forget(stage: Stage, vip: str) -> None:
+    """Make the client ask for the VIP anew.
+
+    More than once, because a killed process may answer for some more milliseconds until the kernel has taken it away.
+    """
+    for _ in range(5):
+        await stage.lab.run(CLIENT.name, ["ip", "neigh", "flush", "to", vip])
+        await anyio.sleep(0.05)
 
 
 def _steady(probe: instruments.Probe) -> Callable[[], Awaitable[bool]]:
