@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # command:package
-wanted="ip:iproute2 nft:nftables nginx:nginx-light curl:curl openssl:openssl unshare:util-linux tcpdump:tcpdump kubectl:kubernetes-client"
+wanted="ip:iproute2 nft:nftables nginx:nginx-light curl:curl openssl:openssl unshare:util-linux tcpdump:tcpdump kubectl:kubernetes-client serf:serf"
 missing=()
 for pair in $wanted; do
   PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")

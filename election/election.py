@@ -75,7 +75,7 @@ class Election:
         return self._refresh({view.name})
 
     def remove_node(self, name: str) -> set[Address]:
-        """Forget a Kubernetes node; a live speaker of that name stays a candidate."""
+        """Forget a Kubernetes node; under CURRENT a live speaker of that name is no candidate any more."""
         self._nodes.pop(name, None)
         return self._refresh({name})
 
@@ -133,7 +133,9 @@ class Election:
         alive = (view is not None or not current) if self._members is None else node in self._members
         if not alive:
             return Reason.SPEAKER_NOT_ALIVE
-        if current and view is not None:
+        if current:
+            if view is None:
+                return Reason.NODE_UNKNOWN
             if view.network_unavailable:
                 return Reason.NODE_NETWORK_UNAVAILABLE
             if view.excluded:

@@ -55,6 +55,8 @@ class Reason(enum.StrEnum):
     """A candidate, but another one ranks higher."""
     SPEAKER_NOT_ALIVE = "speakerNotAlive"
     """No live speaker of the ring runs there."""
+    NODE_UNKNOWN = "nodeUnknown"
+    """A member of the ring that is no Kubernetes node, such as a foreign agent (Order.CURRENT only)."""
     NODE_NETWORK_UNAVAILABLE = "nodeNetworkUnavailable"
     """The node's condition NetworkUnavailable is True (Order.CURRENT only)."""
     NODE_EXCLUDED = "nodeLabeledExcludeBalancers"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from cluster.objects import ConfigMap, LoadBalancerStatus, Service, ServiceStatus
+from cluster.objects import ConfigMap, LoadBalancerStatus, Node, ObjectMeta, Service, ServiceStatus
 from controller.reconcile import Reconciler
 from controller.service import Outcome, is_ours
 from election.order import Order
@@ -58,6 +58,7 @@ def plan(
     """What the cluster of `objects` comes to, as after a restart of controller and speakers.
 
     `members` are the nodes with a live speaker, all Nodes if None. Without Nodes too, the ring counts as off.
+    With members and no Node among the objects, every member counts as a healthy Node.
     """
     errors = list(objects.errors)
     core = Reconciler()
@@ -136,7 +137,8 @@ def _owners(
     decider = Decider(node="", order=order)
     if core.config is not None:
         decider.set_config(core.config)
-    for node in objects.nodes.values():
+    unseen = [Node(metadata=ObjectMeta(name=name)) for name in members or ()]
+    for node in objects.nodes.values() or unseen:
         decider.set_node(node)
     live = list(objects.nodes) or None if members is None else list(members)
     decider.set_members(live, "plan")

@@ -100,9 +100,14 @@ def test_without_a_ring_every_known_node_counts() -> None:
     assert old.owner(VIP) is None
 
 
-def test_a_live_speaker_without_a_node_object_is_a_candidate() -> None:
+def test_a_member_that_is_no_node_is_no_candidate_under_the_current_order() -> None:
     made = election(Order.CURRENT, service(("a", READY)), members="x")
+    assert made.owner(VIP) is None
+    assert made.ranking(VIP).excluded["x"] is Reason.NODE_UNKNOWN
+    assert made.set_node(NodeView("x")) == {VIP}
     assert made.owner(VIP) == "x"
+    assert made.remove_node("x") == {VIP}
+    assert made.owner(VIP) is None
 
 
 def test_weights_rank_before_the_hash_under_the_current_order_only() -> None:
@@ -189,6 +194,8 @@ def test_a_death_hashes_only_for_the_dead_nodes_addresses(
 
     made = Election(Order.CURRENT)
     names = [f"n{index}" for index in range(nodes)]
+    for name in names:
+        made.set_node(NodeView(name))
     made.set_members(names)
     base = int(VIP)
     for index in range(200):
