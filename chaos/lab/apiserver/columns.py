@@ -74,7 +74,7 @@ def _age(obj: Obj, now: float) -> Cell:
 
 NAME = Column("Name", _name)
 AGE = Column("Age", _age)
-GENERIC = (NAME, Column("Created At", lambda obj, _: obj["metadata"].get("creationTimestamp")))
+GENERIC = (NAME, Column("Created At", lambda obj, _: obj["metadata"].get("creationTimestamp"), type="date"))
 
 
 def dig(obj: Any, path: str) -> Any:
@@ -123,7 +123,6 @@ def _external_ip(obj: Obj, _: float) -> Cell:
         case "LoadBalancer":
             ingress = dig(obj, "status.loadBalancer.ingress") or ()
             found = [str(i.get("ip") or i.get("hostname")) for i in ingress]
-            # Without -o wide the API server cuts what is longer than 16 characters and several addresses are one text.
             return ",".join([*found, *external]) or "<pending>"
         case _:
             return ",".join(external) or _NONE
@@ -282,6 +281,22 @@ def _data(obj: Obj, _: float) -> Cell:
     return len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
 
 
+def _subjects(kind: str) -> Callable[[Obj, float], Cell]:
+    def cell(obj: Obj, _: float) -> Cell:
+        found = [s for s in obj.get("subjects") or () if s.get("kind") == kind]
+        return ", ".join("/".join(filter(None, (s.get("namespace"), s.get("name")))) for s in found)
+
+    return cell
+
+
+_BINDING = (
+    NAME,
+    Column("Role", _role),
+    AGE,
+    Column("Users", _subjects("User"), 1),
+    Column("Groups", _subjects("Group"), 1),
+    Column("ServiceAccounts", _subjects("ServiceAccount"), 1),
+)
 _RBAC = "rbac.authorization.k8s.io"
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "services": (
@@ -337,14 +352,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Source", _event_source, 1),
         Column("Message", lambda obj, _: str(obj.get("message", "")).strip()),
         Column("First Seen", _first_seen, 1),
-        Column("Count", lambda obj, _: int(obj.get("count") or 1), 1, "integer"),
+        Column("Count", lambda obj, _: str(obj.get("count") or 1), 1),
         Column("Name", _name, 1),
     ),
     "deployments.apps": (
         NAME,
         Column("Ready", _deployment_ready),
-        Column("Up-to-date", _number("status.updatedReplicas"), type="integer"),
-        Column("Available", _number("status.availableReplicas"), type="integer"),
+        Column("Up-to-date", lambda obj, _: str(dig(obj, "status.updatedReplicas") or 0)),
+        Column("Available", lambda obj, _: str(dig(obj, "status.availableReplicas") or 0)),
         AGE,
         *_TEMPLATE,
     ),
@@ -368,8 +383,25 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *_TEMPLATE,
     ),
     "leases.coordination.k8s.io": (NAME, Column("Holder", _field("spec.holderIdentity")), AGE),
-    f"rolebindings.{_RBAC}": (NAME, Column("Role", _role), AGE),
-    f"clusterrolebindings.{_RBAC}": (NAME, Column("Role", _role), AGE),
+    f"rolebindings.{_RBAC}": _BINDING,
+    f"clusterrolebindings.{_RBAC}": _BINDING,
+    "networkpolicies.networking.k8s.io": (
+        NAME,
+        Column("Pod-Selector", _labels("spec.podSelector.matchLabels")),
+        AGE,
+    ),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": (
+        NAME,
+        Column("Webhooks", _count("webhooks"), type="integer"),
+        AGE,
+    ),
+    "priorityclasses.scheduling.k8s.io": (
+        NAME,
+        Column("Value", _number("value"), type="integer"),
+        Column("Global-Default", lambda obj, _: bool(obj.get("globalDefault")), type="boolean"),
+        AGE,
+        Column("PreemptionPolicy", _field("preemptionPolicy")),
+    ),
     "poddisruptionbudgets.policy": (
         NAME,
         Column("Min Available", _field("spec.minAvailable", "N/A")),

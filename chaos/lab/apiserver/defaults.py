@@ -31,7 +31,7 @@ def _probe(probe: Any) -> None:
         probe["httpGet"].setdefault("scheme", "HTTP")
 
 
-def _container(container: Obj, *, host_network: bool) -> None:
+def _container(container: Obj) -> None:
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     container.setdefault("resources", {})
@@ -43,8 +43,6 @@ def _container(container: Obj, *, host_network: bool) -> None:
         )
     for port in _each(container.get("ports")):
         port.setdefault("protocol", "TCP")
-        if host_network and "containerPort" in port:
-            port.setdefault("hostPort", port["containerPort"])
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         _probe(container.get(probe))
     for variable in _each(container.get("env")):
@@ -64,7 +62,7 @@ def pod_spec(spec: Obj) -> None:
         spec.setdefault("serviceAccount", spec["serviceAccountName"])
     for name in ("initContainers", "containers"):
         for container in _each(spec.get(name)):
-            _container(container, host_network=bool(spec.get("hostNetwork")))
+            _container(container)
     for volume in _each(spec.get("volumes")):
         for source in ("secret", "configMap", "projected", "downwardAPI"):
             if isinstance(volume.get(source), dict):
@@ -76,6 +74,9 @@ def pod_spec(spec: Obj) -> None:
 def _pod(obj: Obj) -> None:
     spec = obj.setdefault("spec", {})
     pod_spec(spec)
+    for container in _each(spec.get("containers")) if spec.get("hostNetwork") else ():
+        for port in _each(container.get("ports")):
+            port.setdefault("hostPort", port.get("containerPort"))
     spec.setdefault("enableServiceLinks", True)
     spec.setdefault("serviceAccountName", "default")
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
@@ -102,6 +103,7 @@ def _deployment(obj: Obj) -> None:
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("progressDeadlineSeconds", 600)
     _template(spec)
+    obj.setdefault("status", {})
 
 
 def _daemonset(obj: Obj) -> None:
