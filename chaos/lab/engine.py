@@ -86,12 +86,12 @@ async def _configure(name: str, script: list[str]) -> None:
 async def _publish_itself(api: ApiClient) -> None:
     """The endpoints of Service default/kubernetes: the API server keeps them itself, in real clusters too."""
     port = {"name": "https", "port": API_PORT, "protocol": "TCP"}
-    labels = {"kubernetes.io/service-name": "kubernetes"}
-    metadata = {"name": "kubernetes", "namespace": "default"}
+    name = {"name": "kubernetes", "namespace": "default"}
+    labelled: dict[str, object] = {**name, "labels": {"kubernetes.io/service-name": "kubernetes"}}
     await api.create(
         "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
         {
-            "metadata": {**metadata, "labels": labels},
+            "metadata": labelled,
             "addressType": "IPv4",
             "endpoints": [{"addresses": [str(API_ADDRESS)], "conditions": {"ready": True}}],
             "ports": [port],
@@ -100,7 +100,7 @@ async def _publish_itself(api: ApiClient) -> None:
     )
     await api.create(
         "/api/v1/namespaces/default/endpoints",
-        {"metadata": metadata, "subsets": [{"addresses": [{"ip": str(API_ADDRESS)}], "ports": [port]}]},
+        {"metadata": name, "subsets": [{"addresses": [{"ip": str(API_ADDRESS)}], "ports": [port]}]},
         msgspec.Raw,
     )
 
