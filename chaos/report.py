@@ -104,7 +104,7 @@ def explanation(result: Result) -> list[str]:
 
 
 def story(run: Run) -> list[str]:
-    """One failover told step by step, each with its time after the fault and since the step before."""
+    """One failover told step by step as it happened, each with its time after the fault and since the step before."""
     phases: Phases = run.phases
     told = [
         (run.suspected_s, f"a member suspected {run.victim}"),
@@ -115,12 +115,8 @@ def story(run: Run) -> list[str]:
     ]
     lines = []
     before = 0.0
-    for after, what in told:
-        if after is None:
-            continue
-        lines.append(
-            f"{duration(after):>8}  {what} ({'+' if after >= before else '-'}{duration(abs(after - before))})"
-        )
+    for after, what in sorted((after, what) for after, what in told if after is not None):
+        lines.append(f"{duration(after):>8}  {what} (+{duration(after - before)})")
         before = after
     if phases.answered_s is None:
         lines.append(f"no outage: the longest gap between two answers was {duration(run.outage_s)}")

@@ -93,9 +93,9 @@ async def _run(
     observer = await instruments.start_observer(lab.observer_exec, directory / "observer.jsonl", vips)
     started: list[instruments.Instrument] = [observer]
     try:
-        await _at_rest(stage, observer, vips, stage.nodes)
+        owner = await _at_rest(stage, observer, vips, stage.nodes)
         vip = rng.choice(list(vips))
-        victim = stage.macs()[observer.settled(0)[vip]]
+        victim = owner[vip]
         await _withdraw_backend(stage, victim)
         await scenario.before(stage, victim)
         up = [node for node in stage.nodes if node != victim] if scenario.comes_back else stage.nodes
@@ -154,18 +154,20 @@ async def _at_rest(
     *,
     probe: instruments.Probe | None = None,
     fault: float = float("-inf"),
-) -> None:
+) -> dict[str, str]:
     """Wait until all speakers on `up` agree on ring and owners, the wire agrees with them, and no answer is missing.
 
-    What was before `fault` (monotonic seconds) does not count as rest.
+    What was before `fault` (monotonic seconds) does not count as rest. Returns the owner of each VIP.
     """
+    settled: dict[str, str] = {}
     reason = "the observer has no record yet"
 
     async def rest() -> bool:
-        nonlocal reason
+        nonlocal reason, settled
         if time.monotonic() < fault + CALM_S:
             return False
-        settled = {vip: stage.macs().get(mac) for vip, mac in observer.settled(CALM_S).items()}
+        macs = stage.macs()
+        settled = {vip: macs[mac] for vip, mac in observer.settled(CALM_S).items() if mac in macs}
         views = await stage.statuses(up)
         reason = unrest(settled, views, vips, up)
         if not reason and probe is not None and not probe.steady(CALM_S):
@@ -176,10 +178,11 @@ async def _at_rest(
         await until("not at rest", rest, SETTLE_S)
     except ChaosError:
         raise ChaosError(f"not at rest within {SETTLE_S:g} s: {reason}") from None
+    return settled
 
 
 def unrest(
-    settled: Mapping[str, str | None],
+    settled: Mapping[str, str],
     views: Mapping[str, SpeakerStatus],
     vips: Sequence[str],
     up: Sequence[str],
@@ -192,7 +195,7 @@ def unrest(
         if views[node].alive != wanted:
             return f"{node} sees {', '.join(views[node].alive)} alive"
     for vip in vips:
-        if settled.get(vip) is None:
+        if vip not in settled:
             return f"{vip} has not had one owner for {CALM_S:g} s"
         for node in wanted:
             if views[node].owner(vip) != settled[vip]:
