@@ -25,6 +25,7 @@ from chaos.lab.settings import EngineSettings
 _NAMESPACES = (
     kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
 )
+_NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REFUSED = (
     "this process may make neither namespaces nor a user namespace: run the lab as root, "
     "or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
@@ -63,6 +64,9 @@ def _engine(settings: EngineSettings) -> NoReturn:
         # The launcher lies outside of this pid namespace, which shows as 0.
         kernel.die_with_parent(0)
         os.setsid()
+        for number in _NOT_OURS:
+            # What is ignored stays so in every process of the lab, and no shell could trap it.
+            signal.signal(number, signal.SIG_DFL)
         _mounts(settings.run_dir)
         # Imported here, so that the process that stands by stays small.
         from chaos.lab.engine import run_engine
@@ -93,7 +97,7 @@ def _stand_by(pid: int) -> int:
 def main() -> int:
     """`python -m chaos.lab.launcher SETTINGS`, as class Lab calls it."""
     settings = msgspec.json.decode(sys.argv[1], type=EngineSettings)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _NOT_OURS:
         # The handle decides; its end is what ends a lab.
         signal.signal(number, signal.SIG_IGN)
     try:
