@@ -108,7 +108,7 @@ def story(run: Run) -> list[str]:
     phases: Phases = run.phases
     told = [
         (run.suspected_s, f"a member suspected {run.victim}"),
-        (phases.detected_s, f"detected: the ring's verdict on {run.victim} reached {run.owner_after}"),
+        (phases.detected_s, _detected(run)),
         (phases.elected_s, f"elected: {run.owner_after} found itself the owner of {run.vip}"),
         (phases.announced_s, f"announced: {run.owner_after}'s first gratuitous ARP was on the wire"),
         (phases.answered_s, "answered: the client's next answer arrived"),
@@ -118,9 +118,19 @@ def story(run: Run) -> list[str]:
     for after, what in sorted((after, what) for after, what in told if after is not None):
         lines.append(f"{duration(after):>8}  {what} (+{duration(after - before)})")
         before = after
+    if phases.detected_s is None and run.owner_after == run.owner_before:
+        lines.append(f"not detected: {run.victim} was back before the ring gave it up")
     if phases.answered_s is None:
         lines.append(f"no outage: the longest gap between two answers was {duration(run.outage_s)}")
+    if run.two_owners_s:
+        lines.append(f"two owners answered ARP for {duration(run.two_owners_s)}")
     return lines
+
+
+def _detected(run: Run) -> str:
+    if run.owner_after == run.victim:
+        return f"detected: {run.owner_before} learned that {run.victim} is back"
+    return f"detected: the ring's verdict on {run.victim} reached {run.owner_after}"
 
 
 def text(result: Result) -> list[str]:

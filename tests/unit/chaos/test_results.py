@@ -99,6 +99,21 @@ def test_a_run_without_outage_says_so() -> None:
     assert "not announced" in report.run_line(1, run(0.006, phases=Phases()))
 
 
+def test_the_return_of_a_node_is_told_from_its_stand_in() -> None:
+    back = run(
+        0.01, owner_before="n1", owner_after="n2", phases=Phases(1.3, 1.2, 1.21, None), suspected_s=None
+    )
+    told = report.story(back)
+    assert [line.split()[2].rstrip(":") for line in told[:3]] == ["elected", "announced", "detected"]
+    assert "detected: n1 learned that n2 is back" in told[2]
+
+
+def test_overlaps_and_missed_deaths_are_told() -> None:
+    told = report.story(run(0.7, owner_after="n2", phases=Phases(None, 0.7, 0.7, 0.7), two_owners_s=0.1))
+    assert "not detected: n2 was back before the ring gave it up" in told
+    assert "two owners answered ARP for 100 ms" in told
+
+
 def test_failed_runs_are_said() -> None:
     failed = run(None, failure="the address did not come back within 60 s")
     text = "\n".join(report.text(result(run(5.0), failed)))
