@@ -49,6 +49,10 @@ class Exchanges:
         self.tcp_ping_answered: Callable[[int], None] | None = None
         """Told the number of each ping that was answered by TCP."""
 
+    def set_keyring(self, keyring: Keyring) -> None:
+        """Use other keys for the streams that begin from here on."""
+        self._keyring = keyring
+
     def join(self, seeds: Sequence[Endpoint], now: float) -> list[int]:
         """Exchange state with each; the numbers under which `ExchangeEnded` will tell the outcome."""
         numbers = []
@@ -151,12 +155,13 @@ class Exchanges:
         if isinstance(message, PushPull):
             # The answer is our table before the merge, as the peer expects it (memberlist net.go).
             reply = encode_push_pull(self._membership.states(), join=message.join)
-            self._context.emit(WriteStream(number, self._frame(reply)))
+            self._context.emit(WriteStream(number, self._frame(reply, stream.reader.key)))
             self._membership.merge(message.states, stream.peer, now)
             return
         if isinstance(message, Ping):
             if message.node in ("", self._membership.me.name):
-                self._context.emit(WriteStream(number, self._frame(encode(Ack(message.seq)))))
+                answer = self._frame(encode(Ack(message.seq)), stream.reader.key)
+                self._context.emit(WriteStream(number, answer))
                 return
             self._context.reject(stream.peer, RejectReason.WRONG_NODE, f"ping for {message.node!r}", now)
         elif not isinstance(message, User):
@@ -217,5 +222,5 @@ class Exchanges:
     def _reader(self) -> StreamReader:
         return StreamReader(self._context.config, self._keyring)
 
-    def _frame(self, message: bytes) -> bytes:
-        return frame(message, self._keyring, self._entropy, self._context.config.protocol_version)
+    def _frame(self, message: bytes, key: bytes | None = None) -> bytes:
+        return frame(message, self._keyring, self._entropy, self._context.config.protocol_version, key)

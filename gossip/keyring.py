@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,27 +31,54 @@ def derive_key(secret: bytes, size: Literal[16, 32] = 32) -> bytes:
     return (secret + hashlib.sha256(b"").digest())[:size]
 
 
-class Keyring:
-    """Keys in order: the first encrypts, all are tried to decrypt (memberlist keyring.go)."""
+class Opened(NamedTuple):
+    """A message that authenticated."""
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
+    plaintext: bytes
+    key: bytes
+    """The key that opened it."""
+
+
+class Keyring:
+    """Keys in order: the first encrypts, all are tried to decrypt (memberlist keyring.go). Immutable.
+
+    Args:
+        keys: 16, 24 or 32 bytes each.
+        incoming: further keys that others may use already. They decrypt, and who used one is answered in it, since
+            it may hold no other.
+
+    Raises:
+        ConfigError: no key, or one of another length.
+    """
+
+    def __init__(self, keys: Sequence[bytes], *, incoming: Sequence[bytes] = ()) -> None:
         if not keys:
             raise ConfigError("keys: at least one key is needed")
-        for index, key in enumerate(keys):
+        for index, key in enumerate((*keys, *incoming)):
             if len(key) not in (16, 24, 32):
                 raise ConfigError(f"keys[{index}]: has {len(key)} bytes; 16, 24 or 32 are allowed")
-        self.keys: Final = tuple(dict.fromkeys(keys))
-        self._ciphers: Final = tuple(AESGCM(key) for key in self.keys)
+        self.incoming: Final = frozenset(incoming) - frozenset(keys)
+        self._ciphers: Final = {key: AESGCM(key) for key in (*keys, *incoming)}
+        self.keys: Final = tuple(self._ciphers)
+        """Every key, the one that encrypts first."""
 
-    def encrypt(self, plaintext: bytes, nonce: bytes, associated: bytes) -> bytes:
-        """Ciphertext and 16-byte tag under the first key; `nonce` must never repeat (12 bytes)."""
-        return self._ciphers[0].encrypt(nonce, plaintext, associated or None)
+    def encrypt(self, plaintext: bytes, nonce: bytes, associated: bytes, key: bytes | None = None) -> bytes:
+        """Ciphertext and 16-byte tag; `nonce` must never repeat (12 bytes).
 
-    def decrypt(self, ciphertext: bytes, nonce: bytes, associated: bytes) -> bytes | None:
+        Args:
+            plaintext: what to encrypt.
+            nonce: 12 bytes.
+            associated: authenticated with it, not sent.
+            key: the key to use, if it is one of ours; else the first.
+        """
+        cipher = self._ciphers.get(key or b"") or self._ciphers[self.keys[0]]
+        return cipher.encrypt(nonce, plaintext, associated or None)
+
+    def decrypt(self, ciphertext: bytes, nonce: bytes, associated: bytes) -> Opened | None:
         """The plain text under the first key that authenticates, None if none does."""
-        for cipher in self._ciphers:
+        for key, cipher in self._ciphers.items():
             try:
-                return cipher.decrypt(nonce, ciphertext, associated or None)
+                return Opened(cipher.decrypt(nonce, ciphertext, associated or None), key)
             except InvalidTag:
                 continue
         return None

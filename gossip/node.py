@@ -25,6 +25,7 @@ from gossip.messages import (
     Dead,
     IndirectPing,
     Nack,
+    NodeState,
     PacketMessage,
     Ping,
     Suspect,
@@ -159,10 +160,26 @@ class SwimNode:
         self._arm_gossip(now)
         return numbers
 
+    def assume(self, states: Sequence[NodeState], *, now: float) -> None:
+        """Take members for living without telling anyone: how a simulation begins with a whole ring. Call it before
+        any other input; this node itself may be among them."""
+        self._membership.assume(states, now)
+
     def leave(self, *, now: float) -> None:
         """Say goodbye; `LeaveDone` follows when it was spread. The node goes on answering, but cannot come back."""
         self._membership.leave(now)
         self._arm_gossip(now)
+
+    def set_keyring(self, keyring: Keyring) -> None:
+        """Use other keys from now on; streams under way end with those that they began with.
+
+        Raises:
+            UsageError: the ring is in plain text; that cannot change while members know it.
+        """
+        if not self._encrypted:
+            raise UsageError("keyring: the ring was started without keys")
+        self._codec.set_keyring(keyring)
+        self._exchanges.set_keyring(keyring)
 
     @staticmethod
     def check_meta(meta: bytes) -> None:
@@ -183,7 +200,7 @@ class SwimNode:
         counters = self._context.counters
         counters.packets_in += 1
         counters.bytes_in += len(data)
-        messages, faults = self._codec.unpack(data)
+        messages, faults = self._codec.unpack(data, source)
         for fault in faults:
             reason, detail = fault.reason, fault.detail
             if not self._encrypted and _looks_encrypted(data):

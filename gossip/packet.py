@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from gossip import lzw
+from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
@@ -89,14 +90,22 @@ class PacketCodec:
     def __init__(self, config: SwimConfig, keyring: Keyring | None, entropy: Callable[[int], bytes]) -> None:
         self._keyring = keyring
         self._entropy = entropy
+        self._answers: dict[Endpoint, bytes] = {}
+        """Key by peer, where that is one of the keyring's incoming ones."""
+        self._max_answers = config.max_members
         self._protocol = config.protocol_version
         self._compression = config.enable_compression
         sealed = overhead(self._protocol) if keyring is not None else 0
         self.budget: Final = config.udp_buffer_size - COMPOUND_OVERHEAD - sealed
         """Bytes for the parts of one datagram, 2 for each part's length included."""
 
-    def pack(self, parts: Sequence[bytes], *, crc: bool) -> bytes:
-        """One datagram out of encoded messages; a single one travels bare."""
+    def set_keyring(self, keyring: Keyring) -> None:
+        """Seal and open with other keys from here on."""
+        self._keyring = keyring
+        self._answers.clear()
+
+    def pack(self, parts: Sequence[bytes], *, crc: bool, to: Endpoint | None = None) -> bytes:
+        """One datagram out of encoded messages; a single one travels bare. `to` picks the key that the peer holds."""
         data = parts[0] if len(parts) == 1 else compound(parts)
         if self._compression:
             shorter = compress(data)
@@ -105,25 +114,32 @@ class PacketCodec:
         if crc:
             data = with_crc(data)
         if self._keyring is not None:
-            data = seal(data, self._keyring, self._entropy, self._protocol)
+            key = self._answers.get(to) if to is not None else None
+            data = seal(data, self._keyring, self._entropy, self._protocol, key=key)
         return data
 
-    def unpack(self, data: bytes) -> Decoded:
+    def unpack(self, data: bytes, source: Endpoint | None = None) -> Decoded:
         """Read a datagram. Never raises: one bad part does not spoil the others."""
         unpacking = _Unpacking()
         try:
-            unpacking.take(self._open(data), 0)
+            unpacking.take(self._open(data, source), 0)
         except DecodeError as fault:
             unpacking.faults.append(fault)
         return Decoded(unpacking.messages, unpacking.faults)
 
-    def _open(self, data: bytes) -> bytes:
+    def _open(self, data: bytes, source: Endpoint | None) -> bytes:
         if not data:
             raise DecodeError(RejectReason.TRUNCATED, "empty packet")
         if data[0] == _LABEL:
             raise DecodeError(RejectReason.LABELLED, "carries a label; this ring has none")
         if self._keyring is not None:
-            data = unseal(data, self._keyring)
+            data, key = unseal(data, self._keyring)
+            if (
+                key in self._keyring.incoming
+                and source is not None
+                and len(self._answers) < self._max_answers
+            ):
+                self._answers[source] = key
         if data[:1] == b"\x0c":
             if len(data) < 5:
                 raise DecodeError(RejectReason.TRUNCATED, "CRC without a message")

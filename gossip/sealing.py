@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gossip.errors import DecodeError, RejectReason
-from gossip.keyring import NONCE_SIZE, TAG_SIZE, Keyring
+from gossip.keyring import NONCE_SIZE, TAG_SIZE, Keyring, Opened
 
 _PADDED: Final = 0
 """Encryption version 0: plain text padded by PKCS#7 to 16 bytes."""
@@ -25,16 +25,20 @@ def seal(
     entropy: Callable[[int], bytes],
     protocol_version: int,
     associated: bytes = b"",
+    key: bytes | None = None,
 ) -> bytes:
-    """Version byte, nonce, ciphertext and tag. `entropy` gives that many unpredictable bytes."""
+    """Version byte, nonce, ciphertext and tag. `entropy` gives that many unpredictable bytes; `key` picks one of the
+    keyring, by default the first.
+    """
     nonce = entropy(NONCE_SIZE)
     if protocol_version == 1:
         padding = _BLOCK - len(plaintext) % _BLOCK
-        return b"\x00" + nonce + keyring.encrypt(plaintext + bytes((padding,)) * padding, nonce, associated)
-    return b"\x01" + nonce + keyring.encrypt(plaintext, nonce, associated)
+        padded = plaintext + bytes((padding,)) * padding
+        return b"\x00" + nonce + keyring.encrypt(padded, nonce, associated, key)
+    return b"\x01" + nonce + keyring.encrypt(plaintext, nonce, associated, key)
 
 
-def unseal(data: bytes, keyring: Keyring, associated: bytes = b"") -> bytes:
+def unseal(data: bytes, keyring: Keyring, associated: bytes = b"") -> Opened:
     """Open either version, whatever we send ourselves.
 
     Raises:
@@ -48,12 +52,13 @@ def unseal(data: bytes, keyring: Keyring, associated: bytes = b"") -> bytes:
     if len(data) < overhead(1 if version == _PADDED else 2):
         raise DecodeError(RejectReason.TRUNCATED, f"{len(data)} bytes are too few for an encrypted message")
     nonce = data[1 : 1 + NONCE_SIZE]
-    plaintext = keyring.decrypt(data[1 + NONCE_SIZE :], nonce, associated)
-    if plaintext is None:
+    opened = keyring.decrypt(data[1 + NONCE_SIZE :], nonce, associated)
+    if opened is None:
         raise DecodeError(RejectReason.UNDECRYPTABLE, "no key of ours opens it")
     if version == _PADDED:
+        plaintext = opened.plaintext
         padding = plaintext[-1] if plaintext else 0
         if not 1 <= padding <= _BLOCK or padding > len(plaintext):
             raise DecodeError(RejectReason.MALFORMED, f"padding of {padding} bytes")
-        return plaintext[:-padding]
-    return plaintext
+        return Opened(plaintext[:-padding], opened.key)
+    return opened

@@ -229,6 +229,16 @@ class Ring:
         self._wanted_meta = meta
         self._wake()
 
+    async def set_keyring(self, keyring: Keyring) -> None:
+        """Use other keys from now on.
+
+        Raises:
+            UsageError: the ring does not run, or runs in plain text.
+        """
+        if self._keyring is None:
+            raise UsageError("keyring: the ring was started without keys")
+        await self._ask(lambda node, _: node.set_keyring(keyring))
+
     async def join(self, endpoints: Sequence[tuple[str, int]]) -> JoinResult:
         """Exchange state with each endpoint, all at once; never raises for unreachable peers.
 

@@ -64,7 +64,11 @@ def encode_user(payload: bytes) -> bytes:
 
 
 def frame(
-    message: bytes, keyring: Keyring | None, entropy: Callable[[int], bytes], protocol_version: int
+    message: bytes,
+    keyring: Keyring | None,
+    entropy: Callable[[int], bytes],
+    protocol_version: int,
+    key: bytes | None = None,
 ) -> bytes:
     """The message as it goes onto the stream: one encrypted frame, or bare in a ring without keys."""
     if keyring is None:
@@ -72,7 +76,7 @@ def frame(
     padding = 16 - len(message) % 16 if protocol_version == 1 else 0
     length = overhead(2) + len(message) + padding
     head = bytes((MessageType.ENCRYPT,)) + length.to_bytes(4, "big")
-    return head + seal(message, keyring, entropy, protocol_version, associated=head)
+    return head + seal(message, keyring, entropy, protocol_version, head, key)
 
 
 class StreamReader:
@@ -85,6 +89,8 @@ class StreamReader:
         self._reader: _MessageReader | None = None
         self.buffered = 0
         """Bytes taken in so far; the caller bounds them over all streams."""
+        self.key: bytes | None = None
+        """The key under which the peer speaks, once known."""
 
     def feed(self, data: bytes) -> StreamMessage | None:
         """Take bytes in; the message once it is complete (what follows it is ignored).
@@ -125,7 +131,8 @@ class StreamReader:
             raise DecodeError(RejectReason.TOO_LARGE, f"an encrypted frame of {length} bytes")
         if len(self._sealed) < _FRAME_HEAD + length:
             return None
-        plaintext = unseal(bytes(self._sealed[_FRAME_HEAD : _FRAME_HEAD + length]), self._keyring, head)
+        sealed = bytes(self._sealed[_FRAME_HEAD : _FRAME_HEAD + length])
+        plaintext, self.key = unseal(sealed, self._keyring, head)
         message = _MessageReader(self._config).feed(plaintext)
         if message is None:
             raise DecodeError(RejectReason.TRUNCATED, "an encrypted frame ends within its message")

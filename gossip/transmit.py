@@ -51,7 +51,7 @@ class Transmitter:
         return True
 
     def _emit(self, to: Endpoint, parts: list[bytes], *, crc: bool) -> None:
-        data = self._codec.pack(parts, crc=crc)
+        data = self._codec.pack(parts, crc=crc, to=to)
         counters = self._context.counters
         counters.packets_out += 1
         counters.bytes_out += len(data)

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 DEFAULT_RING_PORT = 7946
 DEFAULT_HTTP_PORT = 7472
+DEFAULT_KEY_OVERLAP_S = 600.0
+MAX_SECRET_BYTES = 64 * 1024
+SECRET_FILE = "secretkey"  # noqa: S105  (a file name: the key of the Secret that the pod mounts)
+
+
+def secret_file(path: Path) -> Path:
+    """The file itself, or the one in the directory that a Secret is mounted at."""
+    return path / SECRET_FILE if path.is_dir() else path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +23,8 @@ class RingOptions:
 
     `secret` is the text of the memberlist secret as it is stored, never trimmed (MetalLB takes it as it is,
     line breaks included); None makes a ring without encryption. `key_size` is 32 bytes for members from
-    MetalLB 0.14 on and 16 for older ones.
+    MetalLB 0.14 on and 16 for older ones. `secret_path` is the file or directory that the secret came from, which
+    is read again while the speaker runs; when it changes, both keys count for `key_overlap_s`.
     """
 
     bind_address: str
@@ -23,6 +33,8 @@ class RingOptions:
     port: int = DEFAULT_RING_PORT
     secret: bytes | None = field(default=None, repr=False)
     key_size: int = 32
+    secret_path: str | None = None
+    key_overlap_s: float = DEFAULT_KEY_OVERLAP_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

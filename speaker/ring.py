@@ -12,13 +12,13 @@ import structlog
 from anyio.abc import TaskGroup
 
 from gossip.config import SwimConfig
-from gossip.keyring import Keyring, derive_key
 from gossip.member import MemberView
 from gossip.meta import Meta
 from gossip.outputs import MemberJoined, MembershipEvent
 from gossip.shell import Ring
 from speaker.options import RingOptions
 from speaker.roster import Peers
+from speaker.secret import SecretKeeper
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class RingKeeper:
         self._timing = timing
         self._joining: set[str] = set()
         self._contact = anyio.Event()
-        self._keyring = _keyring(options)
+        self._secret = SecretKeeper(options.secret, options) if options.secret is not None else None
         self.eligible = False
         self.ring: Ring | None = None
 
@@ -103,6 +103,8 @@ class RingKeeper:
             self.ring = ring
             try:
                 tasks.start_soon(self._listen, ring, tasks)
+                if self._secret is not None:
+                    tasks.start_soon(self._secret.run, ring)
                 if not self.eligible:
                     log.warning("joiningNotEligible", reason="no full look at the API server yet")
                     tasks.start_soon(self._become_eligible, ring, looked)
@@ -124,7 +126,7 @@ class RingKeeper:
             name=self._node,
             bind=(self._options.bind_address, self._options.port),
             advertise=None,
-            keyring=self._keyring,
+            keyring=self._secret.rotation.keyring() if self._secret is not None else None,
             config=SwimConfig.lan(),
             meta=meta(self._version, eligible=self.eligible),
             rng=self._rng,
@@ -182,9 +184,3 @@ class RingKeeper:
             self._joining.discard(address)
         if result.contacted:
             self._contact.set()
-
-
-def _keyring(options: RingOptions) -> Keyring | None:
-    if options.secret is None:
-        return None
-    return Keyring([derive_key(options.secret, 32 if options.key_size == 32 else 16)])

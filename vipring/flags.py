@@ -13,11 +13,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from controller.options import ControllerOptions
-from speaker.options import DEFAULT_HTTP_PORT, DEFAULT_RING_PORT, RingOptions, SpeakerOptions
+from speaker.durations import go_duration
+from speaker.options import (
+    DEFAULT_HTTP_PORT,
+    DEFAULT_KEY_OVERLAP_S,
+    DEFAULT_RING_PORT,
+    MAX_SECRET_BYTES,
+    SECRET_FILE,
+    RingOptions,
+    SpeakerOptions,
+    secret_file,
+)
 from vipring import __version__
 
-SECRET_FILE = "secretkey"  # noqa: S105  (a file name: the key of the Secret that the pod mounts)
-MAX_SECRET_BYTES = 64 * 1024
 ORDERS = ("current", "v0.9")
 
 HOW_TO_CREATE = (
@@ -60,6 +68,19 @@ class _Source:
         if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
             raise FlagError(f"{name}: {value!r} is not a port; allowed: 1 to 65535")
         return int(value)
+
+    def duration(self, flag: str, default: float, allowed: tuple[float, float]) -> float:
+        """Seconds, from a Go duration such as 10m or 1h30m."""
+        value, name = self.text(flag)
+        if not value:
+            return default
+        low, high = allowed
+        seconds = go_duration(value)
+        if seconds is None or not low <= seconds <= high:
+            raise FlagError(
+                f"{name}: {value!r} is no duration from {low:g}s to {high:g}s (write 90s, 10m, 1h30m)"
+            )
+        return seconds
 
     def one_of(self, flag: str, variable: str, allowed: Sequence[str], default: str) -> str:
         """One of a fixed set of words."""
@@ -112,6 +133,12 @@ def speaker_parser() -> argparse.ArgumentParser:
         help=f"file with the ring secret, or directory holding {SECRET_FILE} (METALLB_ML_SECRET_KEY_PATH)",
     )
     parser.add_argument("--ring-key-size", metavar="BYTES", help="32, or 16 beside MetalLB older than 0.14")
+    parser.add_argument(
+        "--ring-key-overlap",
+        metavar="DURATION",
+        help="how long two secrets count after the secret's file changed; speakers may read it half of that apart "
+        f"({DEFAULT_KEY_OVERLAP_S / 60:g}m)",
+    )
     parser.add_argument(
         "--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.10 on) or v0.9"
     )
@@ -201,20 +228,29 @@ def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
         _address(bind, bind_name)
     if not (bind and labels and namespace):
         return None
-    secret = None if insecure else _secret(source)
+    overlap = source.duration("ring-key-overlap", DEFAULT_KEY_OVERLAP_S, (2.0, 86_400.0))
+    secret, secret_path = (None, None) if insecure else _secret(source)
     return RingOptions(
-        bind_address=bind, labels=labels, namespace=namespace, port=port, secret=secret, key_size=key_size
+        bind_address=bind,
+        labels=labels,
+        namespace=namespace,
+        port=port,
+        secret=secret,
+        key_size=key_size,
+        secret_path=secret_path,
+        key_overlap_s=overlap,
     )
 
 
-def _secret(source: _Source) -> bytes:
+def _secret(source: _Source) -> tuple[bytes, str | None]:
+    """The secret, and where to read it again."""
     text, name = source.text("ml-secret-key", "METALLB_ML_SECRET_KEY")
     path, path_name = source.text("ml-secret-key-path", "METALLB_ML_SECRET_KEY_PATH")
     if text:
         # Bytes of the environment that are not UTF-8 come as surrogates; the key is made of the original bytes.
-        return _sized(os.fsencode(text), name)
+        return _sized(os.fsencode(text), name), None
     if path:
-        return _sized(_read_secret(Path(path), path_name), f"{path_name} {path}")
+        return _sized(_read_secret(Path(path), path_name), f"{path_name} {path}"), path
     raise FlagError(
         f"no ring secret: create it with {HOW_TO_CREATE}   and give METALLB_ML_SECRET_KEY_PATH or "
         "METALLB_ML_SECRET_KEY; --insecure-ring runs without encryption",
@@ -223,7 +259,7 @@ def _secret(source: _Source) -> bytes:
 
 
 def _read_secret(path: Path, name: str) -> bytes:
-    file = path / SECRET_FILE if path.is_dir() else path
+    file = secret_file(path)
     try:
         with file.open("rb") as opened:
             return opened.read(MAX_SECRET_BYTES + 1)

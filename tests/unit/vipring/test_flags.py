@@ -77,6 +77,11 @@ def test_secret_from_a_mounted_directory_or_a_file_is_never_trimmed(tmp_path: Pa
         options = parse_speaker([], {**RING, "METALLB_ML_SECRET_KEY_PATH": str(path)})
         assert options.ring is not None
         assert options.ring.secret == b"  line1\nline2\n"
+        assert options.ring.secret_path == str(path)
+        assert options.ring.key_overlap_s == 600.0
+    options = parse_speaker([f"--ml-secret-key-path={tmp_path}", "--ring-key-overlap=1h30m"], RING)
+    assert options.ring is not None
+    assert options.ring.key_overlap_s == 5400.0
 
 
 def test_the_secret_is_not_shown_when_options_are_printed() -> None:
@@ -128,6 +133,8 @@ def test_an_insecure_ring_must_be_asked_for() -> None:
         ([], {"METALLB_HOST": "localhost"}, ["METALLB_HOST", "not an IP address"]),
         (["--ml-bindaddr=eth0"], {}, ["--ml-bindaddr", "'eth0'", "not an IP address"]),
         (["--ring-key-size=24"], {}, ["--ring-key-size", "'24'", "16, 32"]),
+        (["--ring-key-overlap=10"], {}, ["--ring-key-overlap", "'10'", "2s to 86400s", "1h30m"]),
+        (["--ring-key-overlap=48h"], {}, ["--ring-key-overlap", "'48h'", "2s to 86400s"]),
         (["--order=new"], {}, ["--order", "'new'", "current, v0.9"]),
         (["--nod-name=x"], {}, ["--nod-name=x", "unknown flag", "--help"]),
         (["--port"], {}, ["--port", "expected one argument"]),
