@@ -170,6 +170,17 @@ class Membership:
                 self.suspect(Suspect(state.incarnation, state.name, self.me.name), now)
         return None
 
+    def assume(self, states: Sequence[NodeState], now: float) -> None:
+        """Insert members that are unknown here as alive, with no event and no word to others."""
+        for state in states:
+            if state.name in self.members:
+                continue
+            member = Member(state.name, state.addr, state.port, Versions.decode(state.vsn), now)
+            member.meta = state.meta
+            member.incarnation = state.incarnation
+            member.state = MemberState.ALIVE
+            self._insert(member)
+
     def suspicion_expired(self, name: str, now: float) -> None:
         """The time to refute is over."""
         member = self.members.get(name)

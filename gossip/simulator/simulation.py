@@ -1,0 +1,465 @@
+"""The heap of events: hosts act, packets travel, time jumps from one event to the next.
+
+Everything follows from the seed; the transcript of a run is the same text each time.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from gossip.address import Endpoint, packed
+from gossip.config import SwimConfig
+from gossip.keyring import Keyring
+from gossip.messages import NodeState
+from gossip.node import SwimNode
+from gossip.outputs import (
+    CloseStream,
+    MemberDead,
+    MemberJoined,
+    MemberLeft,
+    OpenStream,
+    Output,
+    SendDatagram,
+    WriteStream,
+)
+from gossip.simulator.happening import Happening
+from gossip.simulator.host import NEVER, SOCKET_QUEUE, FarEnd, Host
+from gossip.simulator.network import Network
+
+PORT: Final = 7946
+
+_REJOIN_PEERS: Final = 3
+"""Missing members that an application dials at once."""
+
+
+class Simulation:
+    """N members, one virtual clock, one seeded generator.
+
+    Args:
+        seed: the same seed gives the same run.
+        config: settings of every member.
+        network: delays and losses; may be replaced while it runs.
+        keyring: keys of the ring; None runs faster.
+        cpu_s: what each datagram, in or out, costs the process that handles it.
+        rejoin_s: how often each member's application dials members that it misses; 0 for never.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        config: SwimConfig | None = None,
+        network: Network | None = None,
+        keyring: Keyring | None = None,
+        cpu_s: float = 0.0,
+        rejoin_s: float = 0.0,
+    ) -> None:
+        self._rng = random.Random(seed)  # noqa: S311 - chance, not secrets
+        self.config: Final = config or SwimConfig.lan()
+        self._keyring = keyring
+        self._cpu_s = cpu_s
+        self._rejoin_s = rejoin_s
+        # An odd start shows code that mixes clocks.
+        self.start: Final = 1000.0 + self._rng.random() * 1e6
+        self.now = self.start
+        self.network = network or Network()
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._addresses = 10
+        self._hosts: dict[str, Host] = {}
+        self._by_endpoint: dict[Endpoint, Host] = {}
+        self._running = 0
+        self._counted_at = self.now
+        self._member_s = 0.0
+        self.happenings: list[Happening] = []
+        self.listeners: list[Callable[[Happening], None]] = []
+        """Called with each happening as it happens."""
+        self.datagrams = 0
+        self.datagram_bytes = 0
+        self.largest_datagram = 0
+        self.dropped = 0
+        """Datagrams lost because the socket of a busy process was full."""
+
+    @property
+    def network(self) -> Network:
+        """How packets fare at present."""
+        return self._network
+
+    @network.setter
+    def network(self, network: Network) -> None:
+        self._network = network
+        self._delay = network.latency.sampler(self._rng)
+
+    @property
+    def elapsed(self) -> float:
+        """Simulated seconds since the start."""
+        return self.now - self.start
+
+    @property
+    def member_seconds(self) -> float:
+        """Simulated seconds times members that ran."""
+        return self._member_s + self._running * (self.now - self._counted_at)
+
+    def host(self, name: str) -> Host:
+        """The machine of a member, running or not."""
+        return self._hosts[name]
+
+    def node(self, name: str) -> SwimNode:
+        """The running node of a member."""
+        node = self._hosts[name].node
+        assert node is not None, f"{name} does not run"
+        return node
+
+    def running(self) -> list[str]:
+        """Names of the members that run, in the order of their first start."""
+        return [name for name, host in self._hosts.items() if host.node is not None]
+
+    def form(self, names: Sequence[str]) -> None:
+        """Start a ring whose members know each other already, as after a long time."""
+        hosts = [self._new_host(name) for name in names]
+        versions = self.config.versions.encode()
+        states = [
+            NodeState(host.name, packed(host.endpoint.host), host.endpoint.port, b"", 1, 0, versions)
+            for host in hosts
+        ]
+        for host in hosts:
+            node = self._start(host)
+            node.assume(states, now=host.clock(self.now))
+            self._settle(host)
+
+    def launch(self, name: str, *, join: Iterable[str] = (), meta: bytes = b"", move: bool = False) -> None:
+        """Start a member, also again after a crash (at another address with `move`), and let it join others."""
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._new_host(name)
+            for other in self._hosts.values():
+                other.absent.add(name)
+        assert host.node is None, f"{name} runs already"
+        if move:
+            del self._by_endpoint[host.endpoint]
+            host.endpoint = self._new_endpoint()
+            self._by_endpoint[host.endpoint] = host
+        host.meta = meta
+        host.absent = set(self._hosts) - {name}
+        self._start(host)
+        self.join(name, join)
+
+    def join(self, name: str, seeds: Iterable[str]) -> None:
+        """Let a running member join others by their addresses."""
+        host = self._hosts[name]
+        self.node(name).join([self._hosts[seed].endpoint for seed in seeds], now=host.clock(self.now))
+        self._settle(host)
+
+    def leave(self, name: str) -> None:
+        """Let a member say goodbye; it runs on until it is crashed."""
+        host = self._hosts[name]
+        self.node(name).leave(now=host.clock(self.now))
+        self._settle(host)
+
+    def set_meta(self, name: str, meta: bytes) -> None:
+        """Let a member announce another meta."""
+        host = self._hosts[name]
+        self.node(name).set_meta(meta, now=host.clock(self.now))
+        self._settle(host)
+
+    def crash(self, name: str) -> None:
+        """Cut a member's power: nothing is sent any more, nothing is answered."""
+        host = self._hosts[name]
+        if host.node is not None:
+            self._count(-1)
+        host.node = None
+        host.inbox.clear()
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Cut the network; who is in no group is alone with the other such."""
+        for host in self._hosts.values():
+            host.link.side = 0
+        for side, group in enumerate(groups, 1):
+            for name in group:
+                self._hosts[name].link.side = side
+
+    def heal(self) -> None:
+        """Undo the partition."""
+        self.partition()
+
+    def stall(self, name: str, seconds: float) -> None:
+        """Keep a process from doing anything: what arrives waits in its sockets, then comes before any timer."""
+        host = self._hosts[name]
+        host.free_at = max(host.free_at, self.now + seconds)
+
+    def at(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something this many simulated seconds from now."""
+        self._at(self.now + seconds, action)
+
+    def run(self, seconds: float) -> None:
+        """Let this much virtual time pass."""
+        self._run(self.now + seconds, lambda: False)
+
+    def run_until(self, reached: Callable[[], bool], *, within_s: float) -> bool:
+        """Let time pass until `reached` holds (asked after each happening); False if it does not in that time."""
+        return self._run(self.now + within_s, reached)
+
+    def views(self) -> Mapping[str, frozenset[str]]:
+        """Whom each running member takes for living."""
+        return {
+            name: frozenset(other for other, view in self.node(name).members().items() if view.state.present)
+            for name in self.running()
+        }
+
+    def agreed(self, names: Iterable[str]) -> bool:
+        """Whether each running member takes exactly these for living."""
+        wanted = frozenset(names)
+        return all(view == wanted for view in self.views().values())
+
+    def converged(self) -> bool:
+        """Whether each running member takes exactly those that run for living; cheap, by what they told."""
+        gone = {name for name, host in self._hosts.items() if host.node is None}
+        return all(host.absent == gone for host in self._hosts.values() if host.node is not None)
+
+    def transcript(self) -> list[str]:
+        """All happenings as text; times count from the start."""
+        return [happening.line() for happening in self.happenings]
+
+    def _run(self, end: float, reached: Callable[[], bool]) -> bool:
+        events, happenings, pop = self._events, self.happenings, heapq.heappop
+        while events and events[0][0] <= end:
+            self.now, _, action = pop(events)
+            before = len(happenings)
+            action()
+            if len(happenings) != before and reached():
+                return True
+        self.now = end
+        return reached()
+
+    def _at(self, at: float, action: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (at, self._number, action))
+
+    def _count(self, change: int) -> None:
+        self._member_s = self.member_seconds
+        self._counted_at = self.now
+        self._running += change
+
+    def _new_endpoint(self) -> Endpoint:
+        number = self._addresses
+        self._addresses += 1
+        return Endpoint(f"198.18.{number >> 8}.{number & 255}", PORT)
+
+    def _new_host(self, name: str) -> Host:
+        host = self._hosts[name] = Host(name, self._new_endpoint(), self.now)
+        self._by_endpoint[host.endpoint] = host
+        return host
+
+    def _start(self, host: Host) -> SwimNode:
+        host.life += 1
+        host.wake_at = NEVER
+        host.free_at = self.now
+        host.up_since = self.now
+        host.working = False
+        host.far_ends.clear()
+        rng = random.Random(self._rng.getrandbits(64))  # noqa: S311 - and repeatable
+        node = host.node = SwimNode(
+            name=host.name,
+            advertise=host.endpoint,
+            config=self.config,
+            keyring=self._keyring,
+            meta=host.meta,
+            rng=rng,
+            entropy=rng.randbytes,
+            now=host.clock(self.now),
+        )
+        self._count(1)
+        if self._rejoin_s:
+            self._at(self.now + self._rejoin_s * rng.random(), partial(self._rejoin, host, host.life))
+        return node
+
+    def _rejoin(self, host: Host, life: int) -> None:
+        if host.node is None or host.life != life:
+            return
+        if host.absent and host.free_at <= self.now:
+            missing = sorted(host.absent)
+            self.join(host.name, self._rng.sample(missing, min(_REJOIN_PEERS, len(missing))))
+        self._at(self.now + self._rejoin_s * self._rng.uniform(0.8, 1.2), partial(self._rejoin, host, life))
+
+    def _settle(self, host: Host) -> None:
+        """Perform what a node wants after an input, and arm its one deadline."""
+        node = host.node
+        if node is None:
+            return
+        for output in node.take_outputs():
+            if type(output) is SendDatagram:
+                self._send(host, output)
+            elif isinstance(output, OpenStream):
+                self._open(host, output)
+            elif isinstance(output, WriteStream):
+                self._write(host, output.stream, output.data, close=True)
+            elif isinstance(output, CloseStream):
+                self._close(host, output.stream)
+            else:
+                self._tell(host, output)
+        deadline = node.next_deadline()
+        if deadline is not None and deadline < host.wake_at:
+            host.wake_at = deadline
+            self._at(max(host.moment(deadline), self.now), partial(self._wake, host, host.life, deadline))
+
+    def _tell(self, host: Host, output: Output) -> None:
+        if isinstance(output, MemberJoined):
+            host.absent.discard(output.view.name)
+        elif isinstance(output, MemberDead | MemberLeft):
+            host.absent.add(output.view.name)
+        happening = Happening(self.elapsed, host.name, output)
+        self.happenings.append(happening)
+        for listener in self.listeners:
+            listener(happening)
+
+    def _wake(self, host: Host, life: int, at: float) -> None:
+        """The deadline of a node; `at` by its own clock."""
+        node = host.node
+        if node is None or host.life != life:
+            return
+        if host.inbox or host.free_at > self.now:
+            host.wake_at = NEVER
+            self._come_back(host)
+            return
+        deadline = node.next_deadline()
+        host.wake_at = NEVER
+        if deadline is not None and deadline <= at:
+            # By way of true time and back, the clock may show a hair less than it was waited for.
+            node.handle_timer(max(at, host.clock(self.now)))
+        self._settle(host)
+
+    def _arrive(self, host: Host, job: Callable[[], None]) -> None:
+        """Something is in a socket of a host: the process takes it up when it is free."""
+        if host.inbox or host.free_at > self.now:
+            host.inbox.append(job)
+            self._come_back(host)
+        else:
+            job()
+
+    def _come_back(self, host: Host) -> None:
+        if not host.working:
+            host.working = True
+            self._at(max(host.free_at, self.now), partial(self._work, host, host.life))
+
+    def _work(self, host: Host, life: int) -> None:
+        if host.node is None or host.life != life:
+            return
+        host.working = False
+        while host.inbox and host.free_at <= self.now:
+            host.inbox.popleft()()
+        if host.inbox or host.free_at > self.now:
+            self._come_back(host)
+        else:
+            self._wake(host, life, host.clock(self.now))
+
+    def _send(self, host: Host, output: SendDatagram) -> None:
+        data, network, draw = output.data, self._network, self._rng.random
+        self.datagrams += 1
+        self.datagram_bytes += len(data)
+        if len(data) > self.largest_datagram:
+            self.largest_datagram = len(data)
+        leaves = self.now
+        if self._cpu_s:
+            leaves = host.free_at = max(host.free_at, leaves) + self._cpu_s * host.slowness
+        target = self._by_endpoint.get(output.to)
+        if target is None or (network.loss and draw() < network.loss):
+            return
+        near, far = host.link, target.link
+        if (near.loss_out and draw() < near.loss_out) or (far.loss_in and draw() < far.loss_in):
+            return
+        bursts = network.bursts
+        if bursts is not None and (
+            near.loses(bursts, self._rng, self.now) or far.loses(bursts, self._rng, self.now)
+        ):
+            return
+        copies = 2 if network.duplicate and draw() < network.duplicate else 1
+        for _ in range(copies):
+            at = leaves + self._delay()
+            if network.reorder and draw() < network.reorder:
+                at += network.reorder_s
+            self._at(at, partial(self._deliver, host, target, data))
+
+    def _deliver(self, source: Host, target: Host, data: bytes) -> None:
+        if target.node is None or target.link.side != source.link.side:
+            return
+        if target.inbox or target.free_at > self.now:
+            if len(target.inbox) >= SOCKET_QUEUE:
+                self.dropped += 1
+                return
+            target.inbox.append(partial(self._hear, target, data, source.endpoint))
+            self._come_back(target)
+        else:
+            self._hear(target, data, source.endpoint)
+
+    def _hear(self, host: Host, data: bytes, source: Endpoint) -> None:
+        if self._cpu_s:
+            host.free_at = self.now + self._cpu_s * host.slowness
+        if host.node is not None:
+            host.node.receive_datagram(data, source=source, now=host.clock(self.now))
+            self._settle(host)
+
+    def _open(self, host: Host, output: OpenStream) -> None:
+        target = self._by_endpoint.get(output.to)
+        if target is None:
+            return
+        life, number = host.life, output.stream
+
+        def connected() -> None:
+            if target.node is None or host.life != life or not host.link.carries_streams_to(target.link):
+                return
+            source = Endpoint(host.endpoint.host, 40_000 + number % 20_000)
+            accepted = target.node.accept_stream(source=source, now=target.clock(self.now))
+            if accepted is not None:
+                host.far_ends[number] = FarEnd(target, accepted)
+                target.far_ends[accepted] = FarEnd(host, number)
+                self._write(host, number, output.data, close=False)
+            self._settle(target)
+
+        # The handshake takes a way and back before data can follow.
+        self._at(self.now + self._delay() + self._delay(), partial(self._arrive, target, connected))
+
+    def _write(self, host: Host, number: int, data: bytes, *, close: bool) -> None:
+        far = host.far_ends.get(number)
+        if far is None:
+            return
+        target = far.host
+
+        def arrived() -> None:
+            if not self._reaches(host, far):
+                return
+            assert target.node is not None
+            if self._cpu_s:
+                target.free_at = self.now + self._cpu_s * target.slowness
+            target.node.receive_stream(far.number, data, now=target.clock(self.now))
+            self._settle(target)
+
+        far.arrives = max(far.arrives, self.now + self._delay())
+        self._at(far.arrives, partial(self._arrive, target, arrived))
+        if close:
+            self._close(host, number)
+
+    def _close(self, host: Host, number: int) -> None:
+        far = host.far_ends.pop(number, None)
+        if far is None:
+            return
+        target = far.host
+
+        def closed() -> None:
+            if target.life != far.life:
+                return
+            target.far_ends.pop(far.number, None)
+            if self._reaches(host, far):
+                assert target.node is not None
+                target.node.stream_ended(far.number, error=None, now=target.clock(self.now))
+                self._settle(target)
+
+        at = max(far.arrives, self.now + self._delay())
+        self._at(at, partial(self._arrive, target, closed))
+
+    def _reaches(self, host: Host, far: FarEnd) -> bool:
+        target = far.host
+        return (
+            target.node is not None and target.life == far.life and host.link.carries_streams_to(target.link)
+        )
