@@ -7,13 +7,9 @@ network namespaces is touched, and everything is gone at the end.
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -54,10 +50,11 @@ class DemoFacts(msgspec.Struct, frozen=True):
 class Demo:
     """One telling of the story; `tell` does the steps in order."""
 
-    def __init__(self, stage: Stage, directory: Path, say: Say) -> None:
+    def __init__(self, stage: Stage, say: Say) -> None:
         self._stage = stage
         self._lab = stage.lab
-        self._directory = directory
+        # Where the lab keeps its own files, so that no end of this process, however sudden, leaves them behind.
+        self._directory = stage.lab.run_dir
         self._say = say
         self._kubectl = Kubectl(stage, say)
 
@@ -97,7 +94,7 @@ class Demo:
         self._say("installing vipring as MetalLB is installed")
         for name in ("namespace.yaml", "vipring.yaml"):
             await self._kubectl.apply(f"manifests/{name}", install.manifest(name).read_text(encoding="utf-8"))
-        await self._kubectl.secret(_random_key())
+        await self._kubectl.secret(await _random_key())
         await self._kubectl.apply("config.yaml", install.pool_config())
         await self._stage.ring_is(self._stage.nodes, 60)
         self._say(f"the speakers on {', '.join(self._stage.nodes)} are ready and see each other")
@@ -233,15 +230,15 @@ class Demo:
         return members
 
 
-def _random_key() -> str:
-    """What `openssl rand -base64 128` prints, as the guide says. Raises ChaosError without openssl."""
+async def _random_key() -> str:
+    """What `openssl rand -base64 128` prints, as the guide says. Raises ChaosError when it fails."""
     try:
-        done = subprocess.run(
-            ["openssl", "rand", "-base64", "128"], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ChaosError(f"openssl rand failed ({error}); install it with: apt-get install openssl") from None
-    return done.stdout.strip()
+        done = await anyio.run_process(["openssl", "rand", "-base64", "128"], check=False)
+    except FileNotFoundError:
+        raise ChaosError("openssl is not installed; install it with: apt-get install openssl") from None
+    if done.returncode != 0:
+        raise ChaosError(f"openssl rand: {' '.join(done.stderr.decode(errors='replace').split())}")
+    return done.stdout.decode().strip()
 
 
 async def run_demo(*, json_path: str | None, nodes: int, say: Say) -> DemoFacts:
@@ -250,14 +247,10 @@ async def run_demo(*, json_path: str | None, nodes: int, say: Say) -> DemoFacts:
     Raises ChaosError, LabError or ClusterError, one line each, when anything did not hold.
     """
     began = time.monotonic()
-    directory = Path(tempfile.mkdtemp(prefix="vipring-demo-"))
-    try:
-        say(f"starting a cluster in a box: {nodes} nodes, a client, an observer")
-        async with Lab(nodes=nodes, say=say) as lab:
-            facts = await Demo(Stage(lab), directory, say).tell(time.monotonic() - began)
-            say("tearing everything down")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    say(f"starting a cluster in a box: {nodes} nodes, a client, an observer")
+    async with Lab(nodes=nodes, say=say) as lab:
+        facts = await Demo(Stage(lab), say).tell(time.monotonic() - began)
+        say("tearing everything down")
     facts = msgspec.structs.replace(facts, seconds_total=time.monotonic() - began)
     if json_path is not None:
         await anyio.Path(json_path).write_text(to_json(facts), encoding="utf-8")

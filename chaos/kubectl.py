@@ -30,7 +30,8 @@ class Kubectl:
             check=False,
         )
         if done.returncode != 0:
-            raise ChaosError(f"kubectl {args[0]}: {done.stderr.decode(errors='replace').strip()}")
+            complaint = " ".join(done.stderr.decode(errors="replace").split())
+            raise ChaosError(f"kubectl {args[0]}: {complaint}")
         return done.stdout.decode(errors="replace").rstrip()
 
     async def apply(self, name: str, text: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,16 +44,12 @@ async def run_scenario(scenario: Scenario, options: Options, say: Say) -> Result
     """All runs of a scenario in one lab. Raises ChaosError when the lab cannot be brought to a start of a run."""
     rng = random.Random(options.seed)
     runs: list[Run] = []
-    directory = Path(tempfile.mkdtemp(prefix="vipring-chaos-"))
-    try:
-        async with Lab(nodes=options.nodes, say=say) as lab:
-            stage = Stage(lab)
-            vips = await prepare(stage, options.services, say)
-            for number in range(1, options.repeat + 1):
-                runs.append(await _run(stage, scenario, vips, rng, options, directory))
-                say(run_line(number, runs[-1]))
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    async with Lab(nodes=options.nodes, say=say) as lab:
+        stage = Stage(lab)
+        vips = await prepare(stage, options.services, say)
+        for number in range(1, options.repeat + 1):
+            runs.append(await _run(stage, scenario, vips, rng, options))
+            say(run_line(number, runs[-1]))
     return Result(
         scenario=scenario.name,
         nodes=options.nodes,
@@ -87,9 +81,10 @@ async def _run(
     vips: Sequence[str],
     rng: random.Random,
     options: Options,
-    directory: Path,
 ) -> Run:
     lab = stage.lab
+    # Where the lab keeps its own files, so that no end of this process, however sudden, leaves them behind.
+    directory = lab.run_dir
     observer = await instruments.start_observer(lab.observer_exec, directory / "observer.jsonl", vips)
     started: list[instruments.Instrument] = [observer]
     try:

@@ -1,7 +1,11 @@
 """The demo as a user runs it: the whole story holds, twice in a row and without root; nothing is left behind."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -50,3 +54,67 @@ def test_demo(prefix: tuple[str, ...], tmp_path: Path) -> None:
         "tearing everything down",
     ):
         assert step in said
+
+
+def traces(directory: Path) -> list[str]:
+    """Processes and files that belong to a demo whose temporary directory this is."""
+    needle = str(directory).encode()
+    found = [str(path) for path in directory.iterdir()]
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and (
+                needle in (process / "cmdline").read_bytes() or needle in (process / "environ").read_bytes()
+            ):
+                found.append(f"{process.name}: {(process / 'cmdline').read_bytes()!r}")
+    return found
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
+def test_a_demo_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "vipring", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "powering off" in line:
+                break
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=30)
+    assert "powering off" in said, complaint
+    if number == signal.SIGINT:
+        assert (process.returncode, complaint) == (130, "demo interrupted\n")
+    else:
+        assert process.returncode == -number
+    deadline = time.monotonic() + 20
+    while left := traces(tmp_path):
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(120)
+def test_a_demo_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+    # An openssl that fails stands for every step that does not hold.
+    broken = tmp_path / "openssl"
+    broken.write_text("#!/bin/sh\necho 'no randomness today' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    facts = tmp_path / "facts.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "vipring", "demo", "--json", str(facts)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 1
+    assert done.stderr == "demo failed: openssl rand: no randomness today\n"
+    assert not facts.exists()
