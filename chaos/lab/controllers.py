@@ -84,7 +84,8 @@ class Controllers:
             tasks.start_soon(self._leases.run, self._on_lease)
             tasks.start_soon(self._watch_nodes)
             while True:
-                await self._changed.wait()
+                with anyio.move_on_after(self._view.expiry_s):
+                    await self._changed.wait()
                 await anyio.sleep(_SETTLE_S)
                 self._changed = anyio.Event()
                 if not await self._guarded("look", self._look):

@@ -145,7 +145,10 @@ class PodWorker:
                 run.signal(signal.SIGKILL)
             self._volumes.remove()
         if self._netns is not None:
-            await podnet.disconnect(self.pod.metadata.uid)
+            try:
+                await podnet.disconnect(self.pod.metadata.uid)
+            except LabError as error:
+                self._host.note(f"network of {self.pod.metadata.key}: {error}")
         self._host.addresses.give_back(self.pod.metadata.uid)
         await self._report_end()
 

@@ -5,6 +5,7 @@ Without the second part a loop would make a Pod again because its first one has 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -41,6 +42,11 @@ class PodView:
     def seen(self, key: str) -> None:
         """The watch has brought news of a Pod: that is the truth again."""
         self._own.pop(key, None)
+
+    @property
+    def expiry_s(self) -> float:
+        """How long to wait for the watch before looking again; without end when nothing is owed."""
+        return _FORGET_S if self._own else math.inf
 
     def all(self, now: float) -> list[Pod]:
         """Every Pod, ordered by name."""

@@ -589,7 +589,7 @@ async def test_a_lab_cleans_up_after_an_error_in_its_body() -> None:
     with pytest.raises(ZeroDivisionError):
         await fails()
     assert directory is not None
-    assert not os.path.exists(directory)
+    assert directory.name not in os.listdir(directory.parent)
     assert left(directory) == {}
 
 
@@ -601,7 +601,7 @@ async def test_a_cancelled_lab_cleans_up() -> None:
             scope.cancel()
             await anyio.sleep_forever()
     assert directory is not None
-    assert not os.path.exists(directory)
+    assert directory.name not in os.listdir(directory.parent)
     assert left(directory) == {}
 
 

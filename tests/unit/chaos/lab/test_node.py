@@ -104,15 +104,15 @@ def test_conditions_keep_their_time_while_they_do_not_change() -> None:
         assert conditions["Ready"]["lastTransitionTime"] == expected
 
 
-def test_addresses_are_taken_lowest_first_and_kept() -> None:
+def test_addresses_are_kept_and_come_round_late() -> None:
     book = AddressBook(IPv4Network("198.19.65.0/29"))
     assert book.gateway == IPv4Address("198.19.65.1")
     assert [str(book.take(uid)) for uid in ("a", "b", "a")] == ["198.19.65.2", "198.19.65.3", "198.19.65.2"]
-    assert str(book.take("c", "198.19.65.6")) == "198.19.65.6"
     book.give_back("a")
-    assert str(book.take("d", "198.19.65.3")) == "198.19.65.2"
-    for uid in ("e", "f"):
-        book.take(uid)
+    assert str(book.take("c")) == "198.19.65.4"
+    assert str(book.take("d", "198.19.65.6")) == "198.19.65.6"
+    assert str(book.take("e", "198.19.65.3")) == "198.19.65.5"
+    assert str(book.take("f")) == "198.19.65.2"
     with pytest.raises(LabError, match=r"no address is left in 198\.19\.65\.0/29"):
         book.take("g")
 
