@@ -7,10 +7,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: help setup tools demo lab test bench lint lock
+.PHONY: help setup tools demo lab test test-interop bench lint lock
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: tools $(STAMP)  ## virtual environment from the lock file, and the system packages
 
@@ -30,8 +30,11 @@ demo: setup  ## the whole story on this machine: install, announce, kill the nod
 lab: setup  ## a cluster in a box, left running: prints KUBECONFIG and how to stop it
 	$(BIN)/vipring lab
 
-test: setup  ## all tests
+test: setup  ## all tests but those of test-interop
 	$(BIN)/python -m pytest $(ARGS)
+
+test-interop: setup  ## our members in rings with real ones: hashicorp/memberlist (Go 1.25 or later builds it) and serf
+	$(BIN)/python -m pytest -m interop $(ARGS)
 
 bench: setup  ## every number that the README promises
 	$(BIN)/python -m bench $(ARGS)

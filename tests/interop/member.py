@@ -1,0 +1,138 @@
+"""A member of ours under remote control, the counterpart of memberlist/main.go: commands come as lines on standard
+input, events and answers leave as lines of JSON on standard output. It ends with its standard input."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import anyio
+
+from gossip.address import Endpoint
+from gossip.config import SwimConfig
+from gossip.keyring import Keyring
+from gossip.member import MemberState
+from gossip.outputs import (
+    EventsLost,
+    MemberAlive,
+    MemberDead,
+    MemberJoined,
+    MemberLeft,
+    MembershipEvent,
+    MemberSuspect,
+    PeerRejected,
+    Refuted,
+)
+from gossip.shell import Ring
+
+REJOIN_S = 5.0
+"""Between two looks for members that the ring misses, as a speaker does."""
+
+KINDS = {
+    MemberJoined: "join",
+    MemberSuspect: "suspect",
+    MemberAlive: "alive",
+    MemberDead: "dead",
+    MemberLeft: "left",
+}
+
+
+def say(kind: str, **more: object) -> None:
+    print(json.dumps({"at": time.time(), "kind": kind, **more}), flush=True)
+
+
+def tell(event: MembershipEvent) -> None:
+    """One event as a line."""
+    kind = KINDS.get(type(event))
+    if kind is not None and not isinstance(event, (Refuted, PeerRejected, EventsLost)):
+        say(kind, member={"name": event.view.name}, text=getattr(event, "by", ""))
+    elif isinstance(event, Refuted):
+        say("refuted", text=event.accuser)
+    elif isinstance(event, PeerRejected):
+        say("rejected", text=f"{event.source.text}: {event.reason}: {event.detail}")
+    elif isinstance(event, EventsLost):
+        raise SystemExit("events were lost")
+
+
+async def lines() -> AsyncIterator[str]:
+    """Standard input, line by line."""
+    pending = b""
+    while True:
+        await anyio.wait_readable(sys.stdin)
+        data = os.read(sys.stdin.fileno(), 4096)
+        if not data:
+            return
+        *complete, pending = (pending + data).split(b"\n")
+        for line in complete:
+            yield line.decode()
+
+
+async def obey(ring: Ring, line: str) -> None:
+    verb, *words = line.split()
+    match verb:
+        case "join":
+            result = await ring.join([(host, 7946) for host in words])
+            say("join", error="; ".join(result.failed.values()))
+        case "leave":
+            await ring.leave(5.0)
+            say("leave")
+        case "members":
+            members = [
+                {"name": view.name, "state": view.state.name.lower()} for view in ring.members().values()
+            ]
+            say("members", members=members)
+        case _:
+            raise SystemExit(f"no such command: {verb}")
+
+
+async def rejoin(ring: Ring, peers: list[Endpoint]) -> None:
+    """Look for missing peers, so that a partition heals however long it was."""
+    while True:
+        await anyio.sleep(REJOIN_S)
+        alive = {view.endpoint for view in ring.members().values() if view.state is MemberState.ALIVE}
+        left = {view.endpoint for view in ring.members().values() if view.state is MemberState.LEFT}
+        await ring.join([peer for peer in peers if peer not in alive | left])
+
+
+async def listen(ring: Ring) -> None:
+    async for event in ring.events:
+        tell(event)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--bind", required=True)
+    parser.add_argument("--key", required=True)
+    parser.add_argument("--peers", default="")
+    parser.add_argument("--meta", default="")
+    parser.add_argument("--serf", action="store_true")
+    options = parser.parse_args()
+    config = SwimConfig.lan()
+    if options.serf:
+        config = replace(
+            config, delegate_protocol_min=2, delegate_protocol_max=5, delegate_protocol_version=5
+        )
+    ring = Ring(
+        name=options.name,
+        bind=(options.bind, 7946),
+        advertise=None,
+        keyring=Keyring([bytes.fromhex(options.key)]),
+        config=config,
+        meta=bytes.fromhex(options.meta),
+    )
+    peers = [Endpoint(host, 7946) for host in options.peers.split(",") if host]
+    async with ring, anyio.create_task_group() as tasks:
+        tasks.start_soon(listen, ring)
+        tasks.start_soon(rejoin, ring, peers)
+        say("ready")
+        async for line in lines():
+            await obey(ring, line)
+        tasks.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    anyio.run(main)

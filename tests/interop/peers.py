@@ -1,0 +1,275 @@
+"""Members of every kind as processes on hosts of their own: ours, hashicorp/memberlist's and serf's."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import pytest
+from anyio.streams.text import TextReceiveStream
+from typing_extensions import override
+
+from gossip.meta import Meta
+from tests.interop.network import Network
+
+KEY = bytes(range(32))
+NEWEST = "0.7.0"
+SERF_TAGS = b"\xff\x80"
+STATUSES = {
+    "join": "alive",
+    "alive": "alive",
+    "suspect": "suspect",
+    "dead": "dead",
+    "left": "left",
+    "leave": "gone",
+    "Join": "alive",
+    "Failed": "dead",
+    "Leave": "left",
+}
+ANSWERS = ("join", "leave", "members", "meta", "send", "add-key", "use-key", "remove-key")
+SOURCE = Path(__file__).parent / "memberlist"
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "interop"
+
+
+def build(version: str) -> Path:
+    """The Go program of memberlist/ for one version of hashicorp/memberlist."""
+    go = shutil.which("go", path=os.environ["PATH"] + os.pathsep + "/usr/local/go/bin")
+    if go is None:
+        pytest.fail(
+            "go is missing; install Go 1.25 or later: sudo apt-get install golang-go, where it is as new"
+        )
+    program = BUILD / f"memberlist-{version}"
+    module = [] if version == NEWEST else [f"-modfile={version}.mod"]
+    command = [go, "build", *module, "-o", str(program), "."]
+    done = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(f"memberlist {version} cannot be built (Go 1.25 or later is needed):\n{done.stderr}")
+    return program
+
+
+class Peer:
+    """A member on its host. `status` is what it says of each member: alive, suspect, dead, left, or gone where it
+    does not tell dead and left apart."""
+
+    gone = ("dead", "left", "gone")
+
+    def __init__(self, name: str, network: Network, logs: Path) -> None:
+        self.name = name
+        self.network = network
+        self.address = network.addresses[name]
+        self.log = logs / f"{name}.log"
+        self.status: dict[str, str] = {}
+        self.since: dict[str, float] = {}
+        self.complaints: list[str] = []
+        self.answers: list[dict[str, object]] = []
+        self.running = False
+        self._changed = anyio.Event()
+        self._process: anyio.abc.Process
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def hear(self, line: str) -> None:
+        """Take in a line of output; both programs under remote control speak the same lines of JSON."""
+        if not line.startswith("{"):
+            return
+        said = json.loads(line)
+        if said["kind"] == "ready":
+            self.note(self.name, "alive")
+        elif "member" in said:
+            if said["kind"] in STATUSES:
+                self.note(said["member"]["name"], STATUSES[said["kind"]], said["at"])
+        elif said["kind"] in ANSWERS:
+            self.answers.append(said)
+
+    def accuses(self, line: str) -> bool:
+        """Whether a line of the log is one that a quiet ring has no place for."""
+        raise NotImplementedError
+
+    async def run(self, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Run until killed or ended; started as soon as it is a member of a ring of its own."""
+        enter = [*self.network.hosts[self.name].enter, "setpriv", "--pdeathsig", "KILL"]
+        self.status.clear()
+        async with await anyio.open_process(
+            [*enter, *self.command()], stdin=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT
+        ) as process:
+            self._process = process
+            assert process.stdout is not None
+            try:
+                with self.log.open("a") as log:
+                    pending = ""
+                    async for text in TextReceiveStream(process.stdout):
+                        log.write(text)
+                        log.flush()
+                        *lines, pending = (pending + text).split("\n")
+                        for line in lines:
+                            self._take(line)
+                            if not self.running and self.status.get(self.name) == "alive":
+                                self.running = True
+                                task_status.started()
+            finally:
+                self.running = False
+                if process.returncode is None:
+                    process.kill()
+                self._wake()
+
+    def kill(self) -> None:
+        """The end of a process that cannot say goodbye."""
+        self._process.kill()
+
+    def note(self, member: str, status: str, at: float | None = None) -> None:
+        """Take down what this member says of another."""
+        self.status[member] = status
+        self.since[member] = at or time.time()
+
+    async def tell(self, text: str) -> None:
+        """Write a command."""
+        assert self._process.stdin is not None
+        await self._process.stdin.send(text.encode() + b"\n")
+
+    async def ask(self, text: str, *, within: float = 10.0) -> dict[str, object]:
+        """Write a command and wait for its answer."""
+        before = len(self.answers)
+        await self.tell(text)
+        await self.until(lambda: len(self.answers) > before, f"an answer to {text!r}", within=within)
+        return self.answers[before]
+
+    async def join(self, addresses: Sequence[str]) -> None:
+        """Join the ring of any of these."""
+        await self.ask(f"join {' '.join(addresses)}", within=30.0)
+
+    async def leave(self) -> None:
+        """Say goodbye and end."""
+        await self.ask("leave")
+        assert self._process.stdin is not None
+        await self._process.stdin.aclose()
+
+    async def ended(self) -> None:
+        """Wait for the end of the process."""
+        await self.until(lambda: not self.running, "its own end", within=15.0)
+
+    async def members(self) -> set[str]:
+        """Names of those that live, as it answers when asked."""
+        found = (await self.ask("members"))["members"]
+        assert isinstance(found, list)
+        return {member["name"] for member in found if member.get("state", "alive") == "alive"}
+
+    async def sees(self, member: str, *statuses: str, within: float) -> float:
+        """Wait until this peer gives a member one of these states; the time at which it began to (epoch seconds)."""
+        what = f"{member} {' or '.join(statuses)}"
+        await self.until(lambda: self.status.get(member) in statuses, what, within=within)
+        return self.since[member]
+
+    async def until(self, condition: Callable[[], bool], what: str, *, within: float) -> None:
+        """Wait for a condition on what was heard."""
+        with anyio.move_on_after(within):
+            while not condition():
+                await self._changed.wait()
+        if not condition():
+            tail = "\n".join(self.log.read_text().splitlines()[-25:])
+            raise AssertionError(
+                f"{self.name} did not see {what} within {within:.1f} s; it sees {self.status}; its log:\n{tail}"
+            )
+
+    def _take(self, line: str) -> None:
+        if self.accuses(line):
+            self.complaints.append(line)
+        self.hear(line)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class Ours(Peer):
+    """A member of this project."""
+
+    def __init__(self, name: str, network: Network, logs: Path, *, serf: bool = False) -> None:
+        super().__init__(name, network, logs)
+        self.serf = serf
+
+    @override
+    def command(self) -> list[str]:
+        meta = Meta(software="vipring", version="0", eligible=True, draining=False).encode()
+        others = [address for name, address in self.network.addresses.items() if name != self.name]
+        return [
+            *(sys.executable, "-m", "tests.interop.member", "--name", self.name, "--bind", self.address),
+            *("--key", KEY.hex(), "--peers", ",".join(others)),
+            *(("--serf", "--meta", SERF_TAGS.hex()) if self.serf else ("--meta", meta.hex())),
+        ]
+
+    @override
+    def accuses(self, line: str) -> bool:
+        return bool(re.search(r'"kind": "(suspect|refuted|rejected)"|Traceback', line))
+
+
+class Memberlist(Peer):
+    """A member of the Go program. Its events do not tell whether a member died or left."""
+
+    def __init__(self, name: str, network: Network, logs: Path, *, version: str, state: int = 0) -> None:
+        super().__init__(name, network, logs)
+        self.program = BUILD / f"memberlist-{version}"
+        self.state = state
+
+    @override
+    def command(self) -> list[str]:
+        return [
+            *(str(self.program), "-name", self.name, "-bind", self.address, "-key", KEY.hex()),
+            *("-meta", f"of {self.name}", "-state", str(self.state)),
+        ]
+
+    @override
+    def accuses(self, line: str) -> bool:
+        return bool(re.search(r"Suspect |Refuting|\[ERR\]|\[WARN\]|panic", line))
+
+
+class Serf(Peer):
+    """An agent of Debian's serf."""
+
+    events = re.compile(r"serf: EventMember(Join|Failed|Leave): (\S+)")
+
+    @override
+    def command(self) -> list[str]:
+        if shutil.which("serf") is None:
+            pytest.fail("serf is missing; install it with: sudo apt-get install serf")
+        key = base64.b64encode(KEY).decode()
+        return [
+            *("serf", "agent", f"-node={self.name}", f"-bind={self.address}", f"-encrypt={key}"),
+            *("-profile=lan", "-log-level=debug"),
+        ]
+
+    @override
+    def hear(self, line: str) -> None:
+        if found := self.events.search(line):
+            self.note(found[2], STATUSES[found[1]])
+
+    @override
+    def accuses(self, line: str) -> bool:
+        return bool(re.search(r"Suspect |Refuting|\[ERR\]|\[WARN\]|panic", line))
+
+    @override
+    async def join(self, addresses: Sequence[str]) -> None:
+        await self._serf("join", *addresses)
+
+    @override
+    async def leave(self) -> None:
+        await self._serf("leave")
+
+    @override
+    async def members(self) -> set[str]:
+        answer = await self._serf("members", "-format=json")
+        return {member["name"] for member in json.loads(answer)["members"] if member["status"] == "alive"}
+
+    async def _serf(self, *words: str) -> bytes:
+        command = [*self.network.hosts[self.name].enter, "serf", *words]
+        return (await anyio.run_process(command, check=False)).stdout

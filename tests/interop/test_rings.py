@@ -1,0 +1,226 @@
+"""Rings of our members and real ones, all rings at once: calm, deaths, goodbyes, returns and partitions.
+
+The figures of each ring (seconds) are kept in build/interop/figures.json.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import pytest
+
+from tests.interop.network import Network, network
+from tests.interop.peers import BUILD, Memberlist, Ours, Peer, Serf, build
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
+
+CALM_S = 60.0
+SPREAD_S = 2.0
+"""A goodbye or a return is known everywhere within this time."""
+REJOIN_S = 10.0
+"""A healed partition is one ring again within this time."""
+RINGS = ("memberlist 0.1.7", "memberlist 0.5.1", "memberlist 0.7.0", "serf")
+PHASES = (
+    "assembles",
+    "is calm",
+    "sees ours die",
+    "sees theirs die",
+    "sees ours leave",
+    "sees theirs leave",
+    "heals a mixed partition of 30 s",
+    "heals a partition of the kinds of 90 s",
+)
+
+
+@dataclass
+class Record:
+    """What came of one ring."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+
+
+class Scenario:
+    """One ring and everything that is done to it."""
+
+    def __init__(self, kind: str, net: Network, logs: Path, tasks: anyio.abc.TaskGroup) -> None:
+        self.tasks = tasks
+        self.net = net
+        self.theirs: list[Peer] = []
+        if kind == "serf":
+            self.ours: list[Peer] = [Ours(name, net, logs, serf=True) for name in hosts(kind)[0]]
+            self.theirs += [Serf(name, net, logs) for name in hosts(kind)[1]]
+        else:
+            version = kind.split()[1]
+            self.ours = [Ours(name, net, logs) for name in hosts(kind)[0]]
+            self.theirs += [Memberlist(name, net, logs, version=version) for name in hosts(kind)[1]]
+        self.peers = [peer for pair in zip(self.ours, self.theirs, strict=True) for peer in pair]
+        self.record = Record()
+        # The first probe comes after at most one interval for each other member and a wrapped round, it fails after
+        # another, the suspect then has 4 s, and the news spreads within one.
+        self.death_s = len(self.peers) + 6.0
+
+    async def run(self) -> Record:
+        """Every phase in turn, until one fails."""
+        actions: Sequence[Callable[[], Awaitable[None]]] = (
+            self.assemble,
+            self.stay_calm,
+            lambda: self.die(self.ours[-1], "ours"),
+            lambda: self.die(self.theirs[-1], "theirs"),
+            lambda: self.leave(self.ours[-1], "ours"),
+            lambda: self.leave(self.theirs[-1], "theirs"),
+            lambda: self.part([self.ours[0], self.theirs[0]], 30.0),
+            lambda: self.part(self.ours, 90.0),
+        )
+        for phase, action in zip(PHASES, actions, strict=True):
+            try:
+                await action()
+            except AssertionError as fault:
+                self.record.faults[phase] = str(fault)
+                break
+            self.record.done.add(phase)
+        return self.record
+
+    async def assemble(self) -> None:
+        for peer in self.peers:
+            await self.tasks.start(peer.run)
+        begin = time.time()
+        for peer in self.peers[1:]:
+            await peer.join([self.peers[0].address])
+        self.record.figures["assembled"] = await self.all_alive(begin, SPREAD_S + len(self.peers))
+
+    async def stay_calm(self) -> None:
+        for peer in self.peers:
+            peer.complaints.clear()
+        await anyio.sleep(CALM_S)
+        await self.agree()
+        complaints = {peer.name: peer.complaints for peer in self.peers if peer.complaints}
+        assert not complaints, f"not calm: {complaints}"
+
+    async def die(self, victim: Peer, whose: str) -> None:
+        begin = time.time()
+        victim.kill()
+        others = self.but(victim)
+        seen = [await peer.sees(victim.name, *Peer.gone, within=self.death_s) - begin for peer in others]
+        self.record.figures[f"{whose} dead, first"] = min(seen)
+        self.record.figures[f"{whose} dead, all"] = max(seen)
+        for peer in others:
+            assert peer.status[victim.name] in ("dead", "gone"), f"{peer.name} sees {peer.status}"
+        self.record.figures[f"{whose} back after death"] = await self.come_back(victim)
+
+    async def leave(self, leaver: Peer, whose: str) -> None:
+        others = self.but(leaver)
+        for peer in others:
+            peer.complaints.clear()
+        begin = time.time()
+        self.tasks.start_soon(leaver.leave)
+        for peer in others:
+            # Serf shows a goodbye of memberlist's own layer as a failure.
+            wanted = Peer.gone if isinstance(peer, Serf) and isinstance(leaver, Ours) else ("left", "gone")
+            await peer.sees(leaver.name, *wanted, within=5.0)
+        seen = max(peer.since[leaver.name] for peer in others) - begin
+        self.record.figures[f"{whose} left"] = seen
+        suspicions = [line for peer in others for line in peer.complaints if "uspect" in line]
+        assert not suspicions, f"suspected in spite of its goodbye: {suspicions}"
+        await leaver.ended()
+        self.record.figures[f"{whose} back after goodbye"] = await self.come_back(leaver)
+
+    async def come_back(self, peer: Peer) -> float:
+        await self.tasks.start(peer.run)
+        begin = time.time()
+        await peer.join([other.address for other in self.but(peer)])
+        return await self.all_alive(begin, SPREAD_S)
+
+    async def part(self, side: list[Peer], cut_s: float) -> None:
+        other_side = [peer for peer in self.peers if peer not in side]
+        begin = time.monotonic()
+        self.net.cut([peer.name for peer in side])
+        with anyio.move_on_after(cut_s):
+            for here, there in ((side, other_side), (other_side, side)):
+                for peer, missing in itertools.product(here, there):
+                    # Several members die at once: each needs its own probe.
+                    await peer.sees(missing.name, *Peer.gone, within=cut_s)
+            await anyio.sleep(cut_s - (time.monotonic() - begin))
+        for here, there in ((side, other_side), (other_side, side)):
+            for peer, missing in itertools.product(here, there):
+                assert peer.status[missing.name] in Peer.gone, f"{peer.name} sees {peer.status} while cut off"
+        self.net.heal()
+        self.record.figures[f"healed after {cut_s:.0f} s"] = await self.all_alive(time.time(), REJOIN_S)
+
+    async def all_alive(self, begin: float, within: float) -> float:
+        """Wait until everybody sees everybody; seconds since `begin` at which the last one did."""
+        last = begin
+        for peer, seen in itertools.permutations(self.peers, 2):
+            patience = max(0.5, begin + within - time.time())
+            last = max(last, await peer.sees(seen.name, "alive", within=patience))
+        await self.agree()
+        assert last - begin <= within, f"it took {last - begin:.1f} s; {within:.1f} s is allowed"
+        return last - begin
+
+    async def agree(self) -> None:
+        """What everybody answers when asked."""
+        names = {peer.name for peer in self.peers}
+        for peer in self.peers:
+            assert await peer.members() == names, f"{peer.name} lists {await peer.members()}"
+
+    def but(self, one: Peer) -> list[Peer]:
+        return [peer for peer in self.peers if peer is not one]
+
+
+def hosts(kind: str) -> tuple[list[str], list[str]]:
+    """Names of ours and of theirs."""
+    size = 3 if kind == "serf" else 2
+    return [f"ours{number}" for number in range(size)], [f"theirs{number}" for number in range(size)]
+
+
+@asynccontextmanager
+async def scenario(kind: str, logs: Path) -> AsyncIterator[Scenario]:
+    ours, theirs = hosts(kind)
+    with network([*ours, *theirs]) as net:
+        async with anyio.create_task_group() as tasks:
+            try:
+                yield Scenario(kind, net, logs, tasks)
+            finally:
+                tasks.cancel_scope.cancel()
+
+
+async def run_all(logs: Path) -> dict[str, Record]:
+    """All rings at the same time."""
+    records: dict[str, Record] = {}
+
+    async def one(kind: str) -> None:
+        ring_logs = logs / kind.replace(" ", "-")
+        ring_logs.mkdir()
+        async with scenario(kind, ring_logs) as ring:
+            records[kind] = await ring.run()
+
+    async with anyio.create_task_group() as tasks:
+        for kind in RINGS:
+            tasks.start_soon(one, kind)
+    return records
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
+    for kind in RINGS[:-1]:
+        build(kind.split()[1])
+    found = anyio.run(run_all, tmp_path_factory.mktemp("rings"))
+    figures = {kind: record.figures for kind, record in found.items()}
+    (BUILD / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return found
+
+
+@pytest.mark.parametrize("kind", RINGS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_ring(records: dict[str, Record], kind: str, phase: str) -> None:
+    record = records[kind]
+    if phase in record.faults:
+        pytest.fail(record.faults[phase])
+    assert phase in record.done, f"not reached, because an earlier phase failed: {list(record.faults)}"
