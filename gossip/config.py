@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from gossip.errors import ConfigError
+from gossip.fastconfig import FastLaneConfig
 from gossip.member import Versions
 
 META_MAX_SIZE: Final = 512
@@ -61,6 +62,9 @@ class SwimConfig:
     delegate_protocol_version: int = 0
     """Versions of the layer above: 0 0 0 for MetalLB and vipring, 2 5 5 for a serf agent's ring. Never mix."""
 
+    fast_lane: FastLaneConfig | None = None
+    """Detection in well under a second among members with our Meta (see gossip.fastlane); None turns it off."""
+
     meta_min_interval_s: float = 5.0
     """Least time between two announcements of meta: a MetalLB member re-announces every address at each."""
     max_members: int = 8192
@@ -73,6 +77,8 @@ class SwimConfig:
     """Bytes of one encrypted frame or one plain stream, as upstream refuses them."""
     max_buffered_bytes: int = 40 * 1024 * 1024
     """Bytes of unfinished streams held at once, all streams together."""
+    max_user_bytes: int = 2 * 1024 * 1024
+    """Bytes of one message or state of the application on a stream (serf's state: some 40 for each member)."""
     max_decompressed_bytes: int = 1024 * 1024
     """What a compressed stream may expand to (some 8000 members of MetalLB): LZW in Python takes up to half a second
     for that, and nothing else happens meanwhile. A datagram may expand to 64 KiB."""
@@ -80,6 +86,8 @@ class SwimConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "fast_lane":
+                continue
             low, high = _RANGES.get(field.name, _RANGE_OF_TYPE[field.type])
             if not low <= value <= high:
                 raise ConfigError(f"{field.name}: is {value}; {low} to {high} is allowed")
@@ -160,6 +168,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "delegate_protocol_version": (0, 255),
     "udp_buffer_size": (512, 65_000),
     "max_stream_bytes": (1024, 20 * 1024 * 1024),
+    "max_user_bytes": (1024, 20 * 1024 * 1024),
     "max_buffered_bytes": (1024, 1024 * 1024 * 1024),
     "max_decompressed_bytes": (1024, 40 * 1024 * 1024),
 }

@@ -8,9 +8,17 @@ from gossip.context import Context
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
 from gossip.messages import Ack, ErrorReply, Ping, User, encode
-from gossip.outputs import CloseStream, ExchangeEnded, OpenStream, StreamPurpose, WriteStream
+from gossip.outputs import (
+    CloseStream,
+    ExchangeEnded,
+    OpenStream,
+    RemoteState,
+    StreamPurpose,
+    UserMessage,
+    WriteStream,
+)
 from gossip.state import Membership
-from gossip.stream import PushPull, StreamMessage, StreamReader, encode_push_pull, frame
+from gossip.stream import PushPull, StreamMessage, StreamReader, encode_push_pull, encode_user, frame
 from gossip.timers import TimerKind
 
 
@@ -48,6 +56,8 @@ class Exchanges:
         self._buffered = 0
         self.tcp_ping_answered: Callable[[int], None] | None = None
         """Told the number of each ping that was answered by TCP."""
+        self.local_state = b""
+        """What the application adds to every exchange of state."""
 
     def set_keyring(self, keyring: Keyring) -> None:
         """Use other keys for the streams that begin from here on."""
@@ -71,6 +81,7 @@ class Exchanges:
         *,
         timeout_s: float,
         ping: Ping | None = None,
+        user: bytes | None = None,
         number: int | None = None,
     ) -> int | None:
         """Dial a peer; None if too many streams are open."""
@@ -81,8 +92,10 @@ class Exchanges:
             number = self._last
         if ping is not None:
             message = encode(ping)
+        elif user is not None:
+            message = encode_user(user)
         else:
-            message = encode_push_pull(self._membership.states(), join=purpose is StreamPurpose.JOIN)
+            message = self._table(join=purpose is StreamPurpose.JOIN)
         stream = _Stream(to, self._reader(), purpose, ping.seq if ping else 0)
         self._streams[number] = stream
         self._context.counters.streams_out += 1
@@ -134,7 +147,10 @@ class Exchanges:
         if stream is None:
             return
         fault = stream.reader.truncated()
-        if stream.purpose is not None:
+        if stream.purpose is StreamPurpose.USER:
+            # There is no answer: a peer that has read the message closes.
+            self._report(number, stream, error, now)
+        elif stream.purpose is not None:
             self._report(number, stream, error or fault.detail, now)
         elif error is None and stream.reader.buffered:
             self._context.reject(stream.peer, fault.reason, fault.detail, now)
@@ -154,9 +170,9 @@ class Exchanges:
         self._forget(number)
         if isinstance(message, PushPull):
             # The answer is our table before the merge, as the peer expects it (memberlist net.go).
-            reply = encode_push_pull(self._membership.states(), join=message.join)
+            reply = self._table(join=message.join)
             self._context.emit(WriteStream(number, self._frame(reply, stream.reader.key)))
-            self._membership.merge(message.states, stream.peer, now)
+            self._merge(message, stream.peer, now, join=message.join)
             return
         if isinstance(message, Ping):
             if message.node in ("", self._membership.me.name):
@@ -164,7 +180,10 @@ class Exchanges:
                 self._context.emit(WriteStream(number, answer))
                 return
             self._context.reject(stream.peer, RejectReason.WRONG_NODE, f"ping for {message.node!r}", now)
-        elif not isinstance(message, User):
+        elif isinstance(message, User):
+            if message.payload:
+                self._context.emit(UserMessage(stream.peer, message.payload, reliable=True))
+        else:
             kind = type(message).__name__
             self._context.reject(stream.peer, RejectReason.UNSUPPORTED, f"{kind} begins a stream", now)
         self._context.emit(CloseStream(number))
@@ -180,12 +199,21 @@ class Exchanges:
             error = None if message.seq == stream.seq else "answers another ping"
             if error is None and self.tcp_ping_answered is not None:
                 self.tcp_ping_answered(stream.seq)
-        elif isinstance(message, PushPull) and stream.purpose is not StreamPurpose.PING:
-            error = self._membership.merge(message.states, stream.peer, now)
+        elif isinstance(message, PushPull) and stream.purpose in (StreamPurpose.JOIN, StreamPurpose.SYNC):
+            error = self._merge(message, stream.peer, now, join=stream.purpose is StreamPurpose.JOIN)
         else:
             error = f"answers with {type(message).__name__}"
             self._context.reject(stream.peer, RejectReason.UNSUPPORTED, error, now)
         self._report(number, stream, error, now)
+
+    def _table(self, *, join: bool) -> bytes:
+        return encode_push_pull(self._membership.states(), join=join, user_state=self.local_state)
+
+    def _merge(self, message: PushPull, peer: Endpoint, now: float, *, join: bool) -> str | None:
+        fault = self._membership.merge(message.states, peer, now)
+        if fault is None and message.user_state:
+            self._context.emit(RemoteState(peer, message.user_state, join))
+        return fault
 
     def _refuse(self, number: int, stream: _Stream, fault: DecodeError, now: float) -> None:
         self._forget(number)

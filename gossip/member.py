@@ -74,6 +74,8 @@ class MemberView:
     versions: Versions
     since: float
     """Monotonic seconds of the last change of state."""
+    rtt_s: float | None = None
+    """Round trip of the last probe of this node that was answered directly."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -91,6 +93,7 @@ class Member:
         "meta",
         "name",
         "port",
+        "rtt_s",
         "since",
         "state",
         "suspicion",
@@ -107,6 +110,7 @@ class Member:
         self.incarnation = 0
         self.state = MemberState.DEAD
         self.since = now
+        self.rtt_s: float | None = None
         self.suspicion: Suspicion | None = None
 
     def move(self, addr: bytes, port: int) -> None:
@@ -126,4 +130,5 @@ class Member:
             self.meta,
             self.versions,
             self.since,
+            self.rtt_s,
         )

@@ -14,8 +14,10 @@ from gossip.awareness import Awareness
 from gossip.config import PUSH_PULL_SCALE_THRESHOLD, SwimConfig
 from gossip.context import Context
 from gossip.counters import Counters
+from gossip.delegate import Delegate
 from gossip.errors import RejectReason, UsageError
 from gossip.exchange import Exchanges
+from gossip.fastlane import FastLane
 from gossip.keyring import Keyring
 from gossip.member import Member, MemberState, MemberView
 from gossip.messages import (
@@ -29,9 +31,8 @@ from gossip.messages import (
     PacketMessage,
     Ping,
     Suspect,
-    encode,
 )
-from gossip.outputs import Output, StreamPurpose
+from gossip.outputs import Output, StreamPurpose, UserMessage
 from gossip.packet import PacketCodec
 from gossip.probe import Prober
 from gossip.queue import BroadcastQueue
@@ -40,6 +41,7 @@ from gossip.sealing import overhead
 from gossip.state import Membership, checked_meta
 from gossip.timers import TimerKind
 from gossip.transmit import Transmitter
+from gossip.watch import WireAnswer
 
 __all__ = ["MemberState", "MemberView", "SwimNode"]
 
@@ -106,7 +108,16 @@ class SwimNode:
         self._relay = Relay(context, self._transmitter, self._membership)
         self._exchanges = Exchanges(context, self._membership, keyring, entropy)
         self._prober = Prober(context, self._transmitter, self._membership, self._awareness, self._exchanges)
-        self._exchanges.tcp_ping_answered = self._prober.tcp_answered
+        self._exchanges.tcp_ping_answered = self._tcp_answered
+        self._lane: FastLane | None = None
+        if config.fast_lane is not None:
+            self._lane = FastLane(
+                config.fast_lane, context, self._transmitter, self._membership, self._exchanges
+            )
+            self._membership.on_change = self._lane.changed
+        self._delegate = Delegate(
+            context, self._codec, self._queue, self._transmitter, self._membership, self._exchanges
+        )
         self._gossip_phase = now + rng.random() * config.gossip_interval_s
         self._curious_at = now
         self._prober.start(now)
@@ -145,6 +156,10 @@ class SwimNode:
     def queue_depth(self) -> int:
         """Messages waiting to be gossiped."""
         return len(self._queue)
+
+    def deadlines(self) -> int:
+        """Deadlines ahead: whatever is under way (probes, suspicions, streams, relayed pings) has one."""
+        return len(self._context.timers)
 
     def join(self, seeds: Sequence[tuple[str, int]], *, now: float) -> list[int]:
         """Exchange state with these endpoints, at any time and as often as wanted.
@@ -195,6 +210,48 @@ class SwimNode:
         self._membership.set_meta(meta, now)
         self._arm_gossip(now)
 
+    def send_user(self, name: str, payload: bytes, *, reliable: bool, now: float) -> int | None:
+        """Send a message of the application to one member.
+
+        Args:
+            name: a member that is present.
+            payload: by UDP as much as a datagram holds, by TCP at most `max_user_bytes`.
+            reliable: by TCP.
+            now: monotonic seconds.
+
+        Returns:
+            By TCP the number of the stream, under which `ExchangeEnded` tells the outcome; None by UDP.
+
+        Raises:
+            UsageError: unknown member, too many bytes, or too many streams under way.
+        """
+        return self._delegate.send(name, payload, now, reliable=reliable)
+
+    def broadcast_user(self, payload: bytes, *, now: float) -> None:
+        """Gossip a message of the application to all members, as often as a message of the ring itself.
+
+        Raises:
+            UsageError: more bytes than a datagram holds, or too many messages wait.
+        """
+        self._delegate.broadcast(payload)
+        self._arm_gossip(now)
+
+    def set_local_state(self, state: bytes) -> None:
+        """What other applications get as `RemoteState` with every exchange of state; at most `max_user_bytes`.
+
+        Raises:
+            UsageError: more bytes.
+        """
+        self._delegate.set_local_state(state)
+
+    def set_ack_payload(self, payload: bytes) -> None:
+        """What others get as `PingPayload` when they probe this node; at most half a datagram.
+
+        Raises:
+            UsageError: more bytes.
+        """
+        self._delegate.set_ack_payload(payload)
+
     def receive_datagram(self, data: bytes, *, source: Endpoint, now: float) -> None:
         """A UDP packet came. Never raises for what it holds."""
         counters = self._context.counters
@@ -224,6 +281,18 @@ class SwimNode:
         """The peer closed the stream (`error` None), or it could not be opened or broke."""
         self._exchanges.ended(stream, error, now)
 
+    def wire_evidence(self, name: str, answer: WireAnswer, *, own_link_proven: bool, now: float) -> None:
+        """What came of asking a doubtful member on the wire (see `MemberDoubtful`).
+
+        Args:
+            name: the member that was asked.
+            answer: whether a signed answer came in time.
+            own_link_proven: whether the gateway or any neighbour answered while the question was open.
+            now: monotonic seconds.
+        """
+        if self._lane is not None:
+            self._lane.wire_evidence(name, answer, own_link_proven=own_link_proven, now=now)
+
     def next_deadline(self) -> float | None:
         """Monotonic seconds at which `handle_timer` wants to be called."""
         return self._context.timers.next()
@@ -249,25 +318,56 @@ class SwimNode:
         if isinstance(message, Ping):
             self._answer(message, source, now)
         elif isinstance(message, Ack):
-            if not self._prober.acked(message.seq, now):
-                self._relay.acked(message.seq)
+            self._acked(message, now)
         elif isinstance(message, Alive):
             self._membership.alive(message, source, now)
-        elif isinstance(message, Suspect):
-            self._membership.suspect(message, now)
-        elif isinstance(message, Dead):
-            self._membership.dead(message, now)
+        elif isinstance(message, Suspect | Dead):
+            self._accused(message, source, now)
         elif isinstance(message, IndirectPing):
             self._relay.ask(message, source, now)
         elif isinstance(message, Nack):
             self._prober.nacked(message.seq)
+        elif message.payload:
+            self._context.emit(UserMessage(source, message.payload, reliable=False))
+
+    def _acked(self, ack: Ack, now: float) -> None:
+        lane, probed = self._lane, self._prober.target
+        if lane is not None and lane.acked(ack.seq, now):
+            return
+        if not self._prober.acked(ack, now):
+            self._relay.acked(ack.seq)
+        elif lane is not None and probed is not None:
+            lane.answered(probed, now)
+
+    def _tcp_answered(self, sequence: int) -> None:
+        if self._lane is None or not self._lane.tcp_answered(sequence):
+            self._prober.tcp_answered(sequence)
+
+    def _accused(self, message: Suspect | Dead, source: Endpoint, now: float) -> None:
+        lane, me = self._lane, self._membership.me
+        incarnation = me.incarnation
+        if isinstance(message, Suspect):
+            self._membership.suspect(message, now)
+            if lane is not None:
+                lane.accused(message, source, now)
+        else:
+            self._membership.dead(
+                message, now, gossip=lane is None or not lane.secret(message, source)
+            )
+        if lane is not None and me.incarnation != incarnation:
+            lane.refute(self._membership.own_alive(), now)
 
     def _answer(self, ping: Ping, source: Endpoint, now: float) -> None:
         if ping.node and ping.node != self._membership.me.name:
             self._context.reject(source, RejectReason.WRONG_NODE, f"ping for {ping.node!r}", now)
             return
         to = reply_endpoint(ping.source_addr, ping.source_port, source)
-        self._transmitter.send(to, encode(Ack(ping.seq)))
+        answer = self._delegate.answer(ping)
+        if self._lane is not None and self._lane.watched_by(ping.source_node):
+            self._lane.heard(ping.source_node, now)
+            self._transmitter.send_alone(to, answer)
+        else:
+            self._transmitter.send(to, answer)
         if ping.source_node and to.host == source.host:
             self._notice(ping.source_node, to, now)
 
@@ -303,6 +403,8 @@ class SwimNode:
                 self._exchanges.expired(which, now)
             case TimerKind.META:
                 self._membership.meta_due(now)
+            case TimerKind.FAST_TICK | TimerKind.DIRECT | TimerKind.HEAL if self._lane is not None:
+                self._lane.fire(kind, at, now)
 
     def _arm_gossip(self, now: float) -> None:
         """Wake at the next tick of the gossip interval, if there is anything to say."""

@@ -16,6 +16,7 @@ __all__ = [
     "LeaveDone",
     "MemberAlive",
     "MemberDead",
+    "MemberDoubtful",
     "MemberJoined",
     "MemberLeft",
     "MemberSuspect",
@@ -24,10 +25,13 @@ __all__ = [
     "OpenStream",
     "Output",
     "PeerRejected",
+    "PingPayload",
     "Refuted",
     "RejectReason",
+    "RemoteState",
     "SendDatagram",
     "StreamPurpose",
+    "UserMessage",
     "WriteStream",
 ]
 
@@ -38,6 +42,7 @@ class StreamPurpose(StrEnum):
     JOIN = "join"
     SYNC = "sync"
     PING = "ping"
+    USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,15 @@ class MemberUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberDoubtful:
+    """The member did not answer so many questions of the fast lane in a row. Who has a wire to ask it on (ARP, NDP)
+    does so, and tells `SwimNode.wire_evidence`."""
+
+    view: MemberView
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refuted:
     """Somebody took this node for suspect, dead or left, and it answered with a higher incarnation."""
 
@@ -153,6 +167,35 @@ class PeerRejected:
 
 
 @dataclass(frozen=True, slots=True)
+class UserMessage:
+    """A message of another application: sent to us, or gossiped (then it may come several times)."""
+
+    source: Endpoint
+    payload: bytes
+    reliable: bool
+    """Whether it came by TCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteState:
+    """What the application of another member adds to an exchange of state."""
+
+    source: Endpoint
+    state: bytes
+    join: bool
+    """Whether the exchange was a join."""
+
+
+@dataclass(frozen=True, slots=True)
+class PingPayload:
+    """What the application of a probed member added to its ack."""
+
+    member: str
+    rtt_s: float
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class EventsLost:
     """From the shell: its reader was too slow and this many events are missing; read `Ring.members()` afresh."""
 
@@ -166,11 +209,15 @@ MembershipEvent: TypeAlias = (
     | MemberDead
     | MemberLeft
     | MemberUpdated
+    | MemberDoubtful
     | Refuted
     | PeerRejected
     | EventsLost
 )
 """What the application reads from `Ring.events`."""
+
+UserEvent: TypeAlias = UserMessage | RemoteState | PingPayload
+"""What the application reads from `Ring.messages`."""
 
 Output: TypeAlias = (
     SendDatagram
@@ -185,7 +232,11 @@ Output: TypeAlias = (
     | MemberDead
     | MemberLeft
     | MemberUpdated
+    | MemberDoubtful
     | Refuted
     | PeerRejected
+    | UserMessage
+    | RemoteState
+    | PingPayload
 )
 """Everything `SwimNode.take_outputs` may hold."""

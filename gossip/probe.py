@@ -6,8 +6,8 @@ from gossip.awareness import Awareness
 from gossip.context import Context
 from gossip.exchange import Exchanges
 from gossip.member import Member, MemberState
-from gossip.messages import IndirectPing, Ping, Suspect, encode
-from gossip.outputs import StreamPurpose
+from gossip.messages import Ack, IndirectPing, Ping, Suspect, encode
+from gossip.outputs import PingPayload, StreamPurpose
 from gossip.state import Membership
 from gossip.timers import TimerKind
 from gossip.transmit import Transmitter
@@ -22,10 +22,23 @@ _NACK_SINCE: Final = 4
 class _Probe:
     """The probe under way."""
 
-    __slots__ = ("end", "incarnation", "member", "nacks", "nacks_due", "seq", "stream", "tcp_answered")
+    __slots__ = (
+        "asked_at",
+        "direct",
+        "end",
+        "incarnation",
+        "member",
+        "nacks",
+        "nacks_due",
+        "seq",
+        "stream",
+        "tcp_answered",
+    )
 
-    def __init__(self, member: Member, seq: int, end: float) -> None:
+    def __init__(self, member: Member, seq: int, asked_at: float, end: float) -> None:
         self.member = member
+        self.asked_at = asked_at
+        self.direct = True
         self.incarnation = member.incarnation
         self.seq = seq
         self.end = end
@@ -71,13 +84,26 @@ class Prober:
         else:
             self._probe_next(now)
 
-    def acked(self, seq: int, now: float) -> bool:
+    def acked(self, ack: Ack, now: float) -> bool:
         """A direct, late or relayed ack; False if it is not for the current probe."""
         probe = self._current
-        if probe is None or probe.seq != seq:
+        if probe is None or probe.seq != ack.seq:
             return False
+        if probe.direct:
+            self._measured(probe, ack, now - probe.asked_at)
         self._finish(probe, alive=True, now=now)
         return True
+
+    def _measured(self, probe: _Probe, ack: Ack, rtt_s: float) -> None:
+        probe.member.rtt_s = rtt_s
+        self._context.counters.rtt.add(rtt_s)
+        if ack.payload:
+            self._context.emit(PingPayload(probe.member.name, rtt_s, ack.payload))
+
+    @property
+    def target(self) -> str | None:
+        """Name of the member that is probed now."""
+        return None if self._current is None else self._current.member.name
 
     def nacked(self, seq: int) -> None:
         """A relay lives, but got no answer from the member either."""
@@ -95,6 +121,7 @@ class Prober:
         if probe is None:
             return
         config, me, member = self._context.config, self._membership.me, probe.member
+        probe.direct = False
         # After a stall of this process the relays still get their time.
         probe.end = max(probe.end, now + config.probe_interval_s - config.probe_timeout_s)
         self._context.timers.set((TimerKind.PROBE_END, 0), probe.end)
@@ -136,7 +163,7 @@ class Prober:
     def _begin(self, member: Member, now: float) -> None:
         config = self._context.config
         end = now + self._awareness.scale(config.probe_interval_s)
-        probe = self._current = _Probe(member, self._context.next_sequence(), end)
+        probe = self._current = _Probe(member, self._context.next_sequence(), now, end)
         self._context.counters.probes += 1
         ping = encode(self._ping(probe))
         if member.state is MemberState.ALIVE:

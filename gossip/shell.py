@@ -33,7 +33,11 @@ from gossip.outputs import (
     MembershipEvent,
     OpenStream,
     Output,
+    PingPayload,
+    RemoteState,
     SendDatagram,
+    UserEvent,
+    UserMessage,
     WriteStream,
 )
 
@@ -82,7 +86,8 @@ class _Request(Generic[T]):
     action: Callable[[SwimNode, float], T]
     done: anyio.Event = field(default_factory=anyio.Event)
     result: list[T] = field(default_factory=list)
-    """Empty when the ring was closed first."""
+    """Empty when the ring was closed first, or the node refused."""
+    refusal: UsageError | None = None
 
 
 @dataclass(slots=True)
@@ -104,6 +109,8 @@ class Ring:
         config: timing and limits.
         meta: at most 512 bytes to announce.
         rng: for choice and jitter; given by tests.
+        messages: how many messages and states of other members' applications wait for this one to read them; further
+            ones are counted as lost. 0: they are ignored, as by an application that has nothing to say.
 
     Raises:
         ConfigError: `bind` is a wildcard or no address and `advertise` is not given.
@@ -119,6 +126,7 @@ class Ring:
         config: SwimConfig,
         meta: bytes,
         rng: random.Random | None = None,
+        messages: int = 0,
     ) -> None:
         for host, what in ((bind[0], "bind"), ((advertise or bind)[0], "advertise")):
             try:
@@ -151,6 +159,11 @@ class Ring:
         self._tell: MemoryObjectSendStream[MembershipEvent] = events[0]
         self.events: MemoryObjectReceiveStream[MembershipEvent] = events[1]
         """What happens to members, for one reader; closed with the ring (EndOfStream or ClosedResourceError)."""
+        self._wants_messages = messages > 0
+        heard = anyio.create_memory_object_stream[UserEvent](messages)
+        self._hand_over: MemoryObjectSendStream[UserEvent] = heard[0]
+        self.messages: MemoryObjectReceiveStream[UserEvent] = heard[1]
+        """What other members' applications say, for one reader; closed with the ring."""
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -239,6 +252,52 @@ class Ring:
             raise UsageError("keyring: the ring was started without keys")
         await self._ask(lambda node, _: node.set_keyring(keyring))
 
+    async def send_user(self, name: str, payload: bytes, *, reliable: bool = True) -> str | None:
+        """Send a message of the application to one member: by TCP, or within one datagram that may be lost.
+
+        Returns:
+            Why it did not reach the member, as far as TCP can tell; else None.
+
+        Raises:
+            UsageError: the member is not present, the message too large, or the ring does not run.
+        """
+        sending = _Join()
+
+        def start(node: SwimNode, now: float) -> None:
+            number = node.send_user(name, payload, reliable=reliable, now=now)
+            if number is not None:
+                sending.waiting[number] = node.members()[name].endpoint
+                self._joins[number] = sending
+
+        await self._ask(start)
+        if sending.waiting:
+            await sending.done.wait()
+        return next(iter(sending.failed.values()), None)
+
+    async def broadcast_user(self, payload: bytes) -> None:
+        """Gossip a message of the application to all members; it may reach them more than once.
+
+        Raises:
+            UsageError: the message is too large, too many wait, or the ring does not run.
+        """
+        await self._ask(lambda node, now: node.broadcast_user(payload, now=now))
+
+    async def set_local_state(self, state: bytes) -> None:
+        """What other applications get with every exchange of state.
+
+        Raises:
+            UsageError: it is too large, or the ring does not run.
+        """
+        await self._ask(lambda node, _: node.set_local_state(state))
+
+    async def set_ack_payload(self, payload: bytes) -> None:
+        """What others get when they probe this member.
+
+        Raises:
+            UsageError: it is too large, or the ring does not run.
+        """
+        await self._ask(lambda node, _: node.set_ack_payload(payload))
+
     async def join(self, endpoints: Sequence[tuple[str, int]]) -> JoinResult:
         """Exchange state with each endpoint, all at once; never raises for unreachable peers.
 
@@ -317,12 +376,14 @@ class Ring:
         self._submit.close()
         self._tell.close()
         self.events.close()
+        self._hand_over.close()
+        self.messages.close()
 
     async def _ask(self, action: Callable[[SwimNode, float], T]) -> T:
         """Have the owner run something.
 
         Raises:
-            UsageError: the ring does not run.
+            UsageError: the ring does not run, or the node refused.
         """
         self._running()
         request = _Request(action)
@@ -332,6 +393,8 @@ class Ring:
             raise UsageError("the ring does not run") from None
         self._wake()
         await request.done.wait()
+        if request.refusal is not None:
+            raise request.refusal
         if not request.result:
             raise UsageError("the ring was closed")
         return request.result[0]
@@ -392,7 +455,10 @@ class Ring:
                 request = self._requests.receive_nowait()
             except anyio.WouldBlock:
                 return
-            request.result.append(request.action(node, time.monotonic()))
+            try:
+                request.result.append(request.action(node, time.monotonic()))
+            except UsageError as refusal:
+                request.refusal = refusal
             self._perform(node.take_outputs())
             request.done.set()
 
@@ -414,6 +480,8 @@ class Ring:
                     self._joined(stream, to, error)
                 case LeaveDone():
                     self._left.set()
+                case UserMessage() | RemoteState() | PingPayload():
+                    self._pass_message(output)
                 case _:
                     self._emit(output)
 
@@ -436,6 +504,14 @@ class Ring:
         except anyio.BrokenResourceError:
             # Nobody reads; members() tells all.
             self.counters.events_lost += 1
+
+    def _pass_message(self, event: UserEvent) -> None:
+        if not self._wants_messages:
+            return
+        try:
+            self._hand_over.send_nowait(event)
+        except (anyio.WouldBlock, anyio.BrokenResourceError):
+            self.counters.messages_lost += 1
 
     def _joined(self, stream: int, to: Endpoint, error: str | None) -> None:
         join = self._joins.pop(stream, None)

@@ -206,7 +206,7 @@ class _MessageReader:
             # A peer may know some that left, or that we forgot, on top of a full table.
             if header.nodes > 2 * config.max_members:
                 raise DecodeError(RejectReason.TOO_LARGE, f"announces {header.nodes} members")
-        if payload > config.max_stream_bytes:
+        if payload > config.max_user_bytes:
             raise DecodeError(RejectReason.TOO_LARGE, f"announces {payload} bytes of user data")
         return header
 

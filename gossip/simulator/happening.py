@@ -8,6 +8,7 @@ from gossip.outputs import (
     LeaveDone,
     MemberAlive,
     MemberDead,
+    MemberDoubtful,
     MemberJoined,
     MemberLeft,
     MemberSuspect,
@@ -15,8 +16,11 @@ from gossip.outputs import (
     OpenStream,
     Output,
     PeerRejected,
+    PingPayload,
     Refuted,
+    RemoteState,
     SendDatagram,
+    UserMessage,
     WriteStream,
 )
 
@@ -41,6 +45,8 @@ def describe(output: Output) -> str:
             return f"{type(output).__name__} {view.name} incarnation={view.incarnation}"
         case MemberSuspect(view, by) | MemberDead(view, by):
             return f"{type(output).__name__} {view.name} incarnation={view.incarnation} by={by}"
+        case MemberDoubtful(view, misses):
+            return f"MemberDoubtful {view.name} misses={misses}"
         case Refuted(incarnation, accuser):
             return f"Refuted incarnation={incarnation} accuser={accuser}"
         case PeerRejected(source, reason, detail):
@@ -49,5 +55,9 @@ def describe(output: Output) -> str:
             return f"ExchangeEnded {purpose} {to.text} {error or 'done'}"
         case LeaveDone():
             return "LeaveDone"
+        case UserMessage(source, payload) | RemoteState(source, payload):
+            return f"{type(output).__name__} {source.text} bytes={len(payload)}"
+        case PingPayload(member, _, payload):
+            return f"PingPayload {member} bytes={len(payload)}"
         case SendDatagram() | OpenStream() | WriteStream() | CloseStream():
             return type(output).__name__
