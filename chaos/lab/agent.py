@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup
 from chaos.lab import kernel
 from chaos.lab.channel import Reply, Request, serve
 from chaos.lab.clock import now_micro, now_text
+from chaos.lab.conntrack import forget_all
 from chaos.lab.dataplane import Applier
 from chaos.lab.errors import LabError
 from chaos.lab.objects import EndpointSlice, Node, Pod, Service
@@ -88,6 +89,8 @@ class Agent:
         """Run until the node is powered off."""
         for name, value in _SYSCTLS.items():
             set_sysctl(name, value)
+        # Rules of the network namespace that outlived the power are gone already; so must be what it remembers.
+        forget_all()
         await self._register()
         self._tasks.start_soon(self._events.run)
         self._tasks.start_soon(self._heartbeat)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import anyio
 
+from chaos.lab.conntrack import forget_stale
 from chaos.lab.errors import LabError
 from chaos.lab.objects import EndpointSlice, Service, ServicePort
 from chaos.lab.plan import MGMT_NETWORK, NodePlan
@@ -94,6 +95,33 @@ def rules(services: Iterable[Service], slices: Iterable[EndpointSlice], node: No
     return _script(chains, inside, outside, node)
 
 
+def service_addresses(service: Service) -> list[str]:
+    """Addresses of a Service that come from outside of the cluster: load balancer and external ones."""
+    found = [i.ip for i in service.status.load_balancer.ingress if ":" not in i.ip and i.ip]
+    return found + [ip for ip in service.spec.external_ips if ":" not in ip]
+
+
+def udp_targets(
+    services: Iterable[Service], slices: Sequence[EndpointSlice], node: NodePlan
+) -> dict[tuple[str, int], frozenset[tuple[str, int]]]:
+    """For each UDP service address and port: the endpoints it may lead to."""
+    targets: dict[tuple[str, int], frozenset[tuple[str, int]]] = {}
+    for service in services:
+        own = [
+            s for s in slices if s.metadata.labels.get("kubernetes.io/service-name") == service.metadata.name
+        ]
+        own = [s for s in own if s.metadata.namespace == service.metadata.namespace]
+        for port in service.spec.ports:
+            if port.protocol != "UDP":
+                continue
+            allowed = frozenset((b.address, b.port) for b in backends(port, own))
+            for address in (service.spec.cluster_ip, *service_addresses(service)):
+                targets[address, port.port] = allowed
+            if port.node_port:
+                targets[str(node.address), port.node_port] = allowed
+    return targets
+
+
 def _service_port(
     service: Service, port: ServicePort, slices: Sequence[EndpointSlice], node: NodePlan
 ) -> tuple[list[str], list[str], list[str]]:
@@ -102,10 +130,8 @@ def _service_port(
     own = [b for b in everyone if b.node == node.name]
     local = service.spec.external_traffic_policy == "Local"
     protocol = port.protocol.lower()
-    addresses = [i.ip for i in service.status.load_balancer.ingress if ":" not in i.ip and i.ip]
-    addresses += [ip for ip in service.spec.external_ips if ":" not in ip]
     cluster_ip = service.spec.cluster_ip
-    targets = [f"{ip} . {protocol} . {port.port}" for ip in addresses]
+    targets = [f"{ip} . {protocol} . {port.port}" for ip in service_addresses(service)]
     if port.node_port:
         targets.append(f"{node.address} . {protocol} . {port.node_port}")
     internal = [f"{cluster_ip} . {protocol} . {port.port}"] if cluster_ip not in ("", "None") else []
@@ -221,7 +247,10 @@ class Applier:
             try:
                 await nft(text)
                 self._written = text
-            except LabError as error:
+                targets = udp_targets(self._services.values(), list(self._slices.values()), self._node)
+                if targets:
+                    forget_stale(targets)
+            except (LabError, OSError) as error:
                 self._note(f"data path: {error}")
                 self._changed.set()
                 await anyio.sleep(_RETRY_S)

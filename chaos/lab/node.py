@@ -37,6 +37,7 @@ class NodeProcess:
         self._on_end = on_end
         self._pid: int | None = None
         self._peer: Peer | None = None
+        self._killed = False
         self._ended = anyio.Event()
 
     @property
@@ -71,6 +72,7 @@ class NodeProcess:
         for fd in (agent_stdin, agent_stdout, log):
             os.close(fd)
         self._pid = pid
+        self._killed = False
         self._ended = anyio.Event()
         self._peer = Peer(from_agent, to_agent, _ignore)
         tasks.start_soon(self._watch, pid, self._peer, from_agent, to_agent)
@@ -99,12 +101,14 @@ class NodeProcess:
         os.close(to_agent)
         self._pid = self._peer = None
         self._ended.set()
-        self._on_end(f"{self.plan.name}: agent ended with code {code}")
+        if not self._killed:
+            self._on_end(f"{self.plan.name}: agent ended with code {code}")
 
     async def kill(self) -> float:
         """SIGKILL to PID 1, which takes every process of the node along; when, in monotonic seconds."""
         if self._pid is None:
             raise LabError("is off already")
+        self._killed = True
         ended, at = self._ended, time.monotonic()
         os.kill(self._pid, signal.SIGKILL)
         await ended.wait()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 import msgspec
@@ -22,19 +21,18 @@ from chaos.lab.clock import now_text
 from chaos.lab.container import ContainerRun, RunSpec
 from chaos.lab.errors import LabError
 from chaos.lab.images import Image, find_image, needed_paths
-from chaos.lab.objects import Condition, ConfigMap, Container, Pod, Probe, Secret
+from chaos.lab.objects import Condition, Container, Pod, Probe
 from chaos.lab.plan import API_ADDRESS, API_PORT, NodePlan
 from chaos.lab.podplan import (
-    File,
     NotYet,
     Sources,
     capabilities,
     environment,
     expand,
-    named_sources,
     user,
     volume_files,
 )
+from chaos.lab.podsources import TOKEN_DIR, fetch_service_account, fetch_sources
 from chaos.lab.podstatus import ContainerRecord, pod_status, running, terminated, waiting
 from chaos.lab.rootfs import Mount, Tree
 from chaos.lab.settings import LabSettings
@@ -43,19 +41,8 @@ from cluster.client import ApiClient
 from cluster.errors import ApiError, ClusterError
 from cluster.events import EventRecorder, reference
 
-T = TypeVar("T")
-
-_TOKEN_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 10.0
-
-
-class _TokenStatus(msgspec.Struct, frozen=True):
-    token: str = ""
-
-
-class _TokenRequest(msgspec.Struct, frozen=True):
-    status: _TokenStatus = _TokenStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +145,10 @@ class PodWorker:
         async with anyio.create_task_group() as tasks:
             for container in self.pod.spec.containers:
                 tasks.start_soon(self._keep, container)
-            await self._stop.wait()
+            async with anyio.create_task_group() as side:
+                side.start_soon(self._refresh_volumes)
+                await self._stop.wait()
+                side.cancel_scope.cancel()
             for run in self._runs.values():
                 run.signal(signal.SIGTERM)
             with anyio.move_on_after(self._grace_s):
@@ -277,7 +267,7 @@ class PodWorker:
         if image is None:
             text = f'the lab has no image "{container.image}"; it has vipring/vipring, vipring/echo, nginx, busybox, debian'
             raise NotYet("ErrImagePull", text)
-        spec = self._spec(container, record, image, await self._sources())
+        spec = self._spec(container, record, image, await fetch_sources(self._host.api, self.pod))
         run = ContainerRun(spec)
         self._runs[container.name] = run
         return run
@@ -336,53 +326,31 @@ class PodWorker:
                 source.mkdir(parents=True)
             mounts.append(Mount(str(source), mount.mount_path, read_only))
         if self.pod.spec.automount_service_account_token and all(
-            m.mount_path != _TOKEN_DIR for m in container.volume_mounts
+            m.mount_path != TOKEN_DIR for m in container.volume_mounts
         ):
-            mounts.append(Mount(str(root / "service-account"), _TOKEN_DIR, read_only=True))
+            mounts.append(Mount(str(root / "service-account"), TOKEN_DIR, read_only=True))
         return mounts
 
     # -- what it is made of -------------------------------------------------------------------------------
 
-    async def _sources(self) -> Sources:
-        secrets, maps = named_sources(self.pod)
-        base = f"/api/v1/namespaces/{self.pod.metadata.namespace}"
-        found_secrets: dict[str, Secret] = {}
-        found_maps: dict[str, ConfigMap] = {}
-        for name in sorted(secrets):
-            secret = await _get(self._host.api, f"{base}/secrets/{name}", Secret)
-            if secret is not None:
-                found_secrets[name] = secret
-        for name in sorted(maps):
-            config = await _get(self._host.api, f"{base}/configmaps/{name}", ConfigMap)
-            if config is not None:
-                found_maps[name] = config
-        return Sources(found_secrets, found_maps)
-
     async def _fill_volumes(self) -> None:
-        sources = await self._sources()
+        sources = await fetch_sources(self._host.api, self.pod)
         for volume in self.pod.spec.volumes:
             self._volumes.put(volume.name, volume_files(volume, sources))
         if self.pod.spec.automount_service_account_token:
-            self._volumes.put("service-account", await self._service_account())
+            self._volumes.put("service-account", await fetch_service_account(self._host.api, self.pod))
 
-    async def _service_account(self) -> list[File]:
-        """token, ca.crt and namespace, as the kubelet projects them."""
-        name, namespace = self.pod.spec.service_account_name or "default", self.pod.metadata.namespace
-        base = f"/api/v1/namespaces/{namespace}"
-        body = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": 3607},
-        }
-        try:
-            granted = await self._host.api.create(f"{base}/serviceaccounts/{name}/token", body, _TokenRequest)
-            root = await self._host.api.get(f"{base}/configmaps/kube-root-ca.crt", ConfigMap)
-        except ApiError as error:
-            if error.not_found:
-                raise NotYet("ContainerCreating", f"service account: {error.message}") from error
-            raise
-        texts = {"token": granted.status.token, "ca.crt": root.data.get("ca.crt", ""), "namespace": namespace}
-        return [File(path, text.encode(), 0o644) for path, text in texts.items()]
+    async def _refresh_volumes(self) -> None:
+        """Carry changes of Secrets and ConfigMaps into the running containers, as the kubelet does."""
+        watched = [v for v in self.pod.spec.volumes if v.secret is not None or v.config_map is not None]
+        while watched:
+            await anyio.sleep(self._host.settings.volume_sync_s)
+            try:
+                sources = await fetch_sources(self._host.api, self.pod)
+                for volume in watched:
+                    self._volumes.put(volume.name, volume_files(volume, sources))
+            except (NotYet, ClusterError) as error:
+                self._host.note(f"volumes of {self.pod.metadata.key}: {error}")
 
     # -- probes -------------------------------------------------------------------------------------------
 
@@ -497,12 +465,3 @@ class PodWorker:
 
 def _again(policy: str, code: int) -> bool:
     return policy == "Always" or (policy == "OnFailure" and code != 0)
-
-
-async def _get(api: ApiClient, path: str, model: type[T]) -> T | None:
-    try:
-        return await api.get(path, model)
-    except ApiError as error:
-        if error.not_found:
-            return None
-        raise

@@ -15,6 +15,8 @@ class LabSettings(msgspec.Struct, frozen=True):
     """A Lease that old makes its Node's Ready condition Unknown (kube-controller-manager --node-monitor-grace-period)."""
     eviction_s: float = 300.0
     """How long Pods stay bound to a node that is Unknown (the default toleration of the unreachable taint)."""
+    volume_sync_s: float = 60.0
+    """How often mounted Secrets and ConfigMaps are looked at for changes (kubelet syncFrequency)."""
     restart_backoff_s: float = 10.0
     """Pause before the second restart of a container; it doubles from there (kubelet)."""
     restart_backoff_max_s: float = 300.0

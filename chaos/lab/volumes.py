@@ -18,25 +18,36 @@ class VolumeStore:
         self._fs_group = fs_group
 
     def put(self, name: str, files: Iterable[File] | None) -> Path:
-        """Write a volume (None: an empty directory that stays as it is when it exists); its directory."""
+        """Make a volume hold these files and no others (None: an emptyDir, which stays as it is); its directory."""
         directory = self._root / name
         directory.mkdir(parents=True, exist_ok=True)
         if files is None:
             directory.chmod(0o777 if self._fs_group is None else 0o2770)
             self._own(directory)
             return directory
+        written = set()
         for file in files:
             path = directory / file.path
             if not path.resolve().is_relative_to(directory.resolve()):
                 continue  # a key cannot name a place outside of its volume
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(fd, "wb") as out:
-                out.write(file.content)
-            # The group of a volume may read what its owner may (kubelet, SetVolumeOwnership).
-            path.chmod(file.mode | (0o440 if self._fs_group is not None else 0))
-            self._own(path)
+            written.add(path)
+            if not path.is_file() or path.read_bytes() != file.content:
+                self._write(path, file)
+        for path in directory.rglob("*"):
+            if path.is_file() and path not in written:
+                path.unlink()
         return directory
+
+    def _write(self, path: Path, file: File) -> None:
+        """Replace a file whole: a container that reads it never sees half of one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.fresh")
+        fresh.touch(mode=0o600)
+        fresh.write_bytes(file.content)
+        # The group of a volume may read what its owner may (kubelet, SetVolumeOwnership).
+        fresh.chmod(file.mode | (0o440 if self._fs_group is not None else 0))
+        self._own(fresh)
+        fresh.rename(path)
 
     def put_text(self, name: str, files: Mapping[str, str]) -> Path:
         """Write files that everybody may read."""

@@ -14,6 +14,7 @@ from typing import TypeVar
 import anyio
 import msgspec
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from chaos.lab.errors import DeadlineError
 from chaos.lab.lab import Lab
@@ -24,7 +25,9 @@ from cluster.errors import ApiError
 T = TypeVar("T")
 pytestmark = pytest.mark.timeout(120)
 
-SETTINGS = LabSettings(heartbeat_s=1.0, node_grace_s=4.0, eviction_s=1000.0, restart_backoff_s=1.0)
+SETTINGS = LabSettings(
+    heartbeat_s=1.0, node_grace_s=4.0, eviction_s=1000.0, restart_backoff_s=1.0, volume_sync_s=1.0
+)
 PODS = "/api/v1/namespaces/default/pods"
 VIP = "198.18.1.77"
 SOON_S = 20.0
@@ -232,6 +235,26 @@ async def test_environment_mounts_and_identity(lab: Lab) -> None:
     await delete(lab, "identity")
 
 
+async def test_a_changed_secret_reaches_a_running_container(lab: Lab) -> None:
+    def secret(word: str) -> dict[str, object]:
+        meta = {"name": "turns"}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"word": word}}
+
+    await lab.apply(secret("before"))
+    await lab.apply(
+        shell_pod(
+            "turns",
+            "cat /s/word; until grep -q after /s/word; do sleep 0.2; done; echo; cat /s/word; echo; echo done; sleep 1000",
+            volumes=[{"name": "s", "secret": {"secretName": "turns"}}],
+            volumeMounts=[{"name": "s", "mountPath": "/s"}],
+        )
+    )
+    await log(lab, "turns", "before")
+    await lab.apply(secret("after"))
+    assert (await log(lab, "turns")).split() == ["before", "after", "done"]
+    await delete(lab, "turns")
+
+
 async def test_a_container_runs_as_the_user_it_asks_for(lab: Lab) -> None:
     context = {"runAsUser": 65534, "runAsGroup": 65534, "capabilities": {"drop": ["ALL"]}}
     script = (
@@ -435,6 +458,49 @@ async def test_nginx_behind_a_service(lab: Lab) -> None:
     assert "198.18.0.2 - - " in seen.splitlines()[-1], "policy Local keeps the client's address"
     await lab.api.delete(path)
     await delete(lab, "web-n1", "web-n2")
+
+
+_TALK = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.2)
+end, heard = time.monotonic() + float(sys.argv[2]), []
+while time.monotonic() < end:
+    s.sendto(b"x", (sys.argv[1], 7))
+    try:
+        word = s.recv(99).split()[0].decode()
+        time.sleep(0.02)
+    except OSError:
+        continue
+    if heard[-1:] != [word]:
+        heard.append(word); print(word, flush=True)
+    if len(heard) == 2:
+        break
+"""
+
+
+async def test_a_udp_client_that_keeps_its_port_is_led_to_an_endpoint_that_lives(lab: Lab) -> None:
+    for node in ("n1", "n2"):
+        container = {"name": "talk", "image": "vipring/echo:v1"}
+        spec = {"nodeName": node, "containers": [container], "terminationGracePeriodSeconds": 1}
+        meta = {"name": f"talk-{node}", "labels": {"app": "talk" if node == "n1" else "later"}}
+        await lab.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    ports = [{"name": "u", "port": 7, "protocol": "UDP"}]
+    await lab.apply(service("talk", 7, type="LoadBalancer", ports=ports, externalIPs=[VIP]))
+    await ready_on(lab, "talk", ["n1"])
+    neighbour = ["ip", "neigh", "replace", VIP, "lladdr", lab.node_mac("n3"), "dev", "eth0"]
+    assert (await lab.run("client", neighbour))[0] == 0
+    client = await lab.client_exec([sys.executable, "-c", _TALK, VIP, str(SOON_S)], stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    words = BufferedByteReceiveStream(client.stdout)
+    assert await words.receive_until(b"\n", 99) == b"talk-n1"
+    await lab.api.patch(f"{PODS}/talk-n2", {"metadata": {"labels": {"app": "talk"}}}, msgspec.Raw)
+    await ready_on(lab, "talk", ["n1", "n2"])
+    await delete(lab, "talk-n1")
+    with anyio.fail_after(SOON_S):
+        assert await words.receive_until(b"\n", 99) == b"talk-n2"
+        assert await client.wait() == 0
+    await lab.api.delete("/api/v1/namespaces/default/services/talk")
+    await delete(lab, "talk-n2")
 
 
 # -- nodes ------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def service(name: str = "web", *, ip: str = "", **spec: object) -> Service:
     return msgspec.convert({"metadata": meta, "spec": whole, "status": status}, Service)
 
 
-def endpoint_slice(*endpoints: dict[str, object], name: str = "web") -> EndpointSlice:
+def endpoint_slice(*endpoints: dict[str, object], name: str = "web", protocol: str = "TCP") -> EndpointSlice:
     """An EndpointSlice of Service `name` with port http 8080."""
     return msgspec.convert(
         {
@@ -60,7 +60,7 @@ def endpoint_slice(*endpoints: dict[str, object], name: str = "web") -> Endpoint
                 "labels": {"kubernetes.io/service-name": name},
             },
             "endpoints": list(endpoints),
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "ports": [{"name": "http", "port": 8080, "protocol": protocol}],
         },
         EndpointSlice,
     )

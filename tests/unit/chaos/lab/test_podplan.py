@@ -128,6 +128,23 @@ def test_a_key_cannot_leave_its_volume(tmp_path: Path) -> None:
     assert inside.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_volume_follows_its_source(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path, None)
+    directory = store.put("v", [File("a", b"1", 0o600), File("b", b"1", 0o600)])
+    kept = (directory / "a").stat().st_ino
+    store.put("v", [File("a", b"1", 0o600), File("c", b"2", 0o600)])
+    assert sorted(p.name for p in directory.iterdir()) == ["a", "c"]
+    assert (directory / "a").stat().st_ino == kept, "what did not change is not written"
+    store.put("v", [File("a", b"2", 0o600)])
+    assert (directory / "a").read_bytes() == b"2"
+
+
+def test_an_empty_dir_keeps_what_is_in_it(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path, None)
+    (store.put("e", None) / "mine").write_text("x")
+    assert [p.name for p in store.put("e", None).iterdir()] == ["mine"]
+
+
 def test_a_pod_names_what_it_needs() -> None:
     pod = build.pod(
         volumes=[{"name": "v", "secret": {"secretName": "s1"}}, {"name": "w", "configMap": {"name": "m1"}}],
