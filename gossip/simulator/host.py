@@ -35,6 +35,7 @@ class Host:
         "_rate",
         "_since",
         "absent",
+        "changed_at",
         "endpoint",
         "far_ends",
         "free_at",
@@ -42,10 +43,10 @@ class Host:
         "life",
         "link",
         "meta",
+        "moved",
         "name",
         "node",
         "slowness",
-        "up_since",
         "wake_at",
         "working",
     )
@@ -58,7 +59,10 @@ class Host:
         self.life = 0
         """Counts the starts, so that what was meant for an earlier life misses."""
         self.meta = b""
-        self.up_since = now
+        self.moved = False
+        """Whether it was last started at another address than before."""
+        self.changed_at = now
+        """When it was last started, cut off or connected."""
         self.wake_at = NEVER
         self.free_at = 0.0
         """When the process has done what it is at."""

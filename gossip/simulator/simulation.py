@@ -33,6 +33,8 @@ PORT: Final = 7946
 _REJOIN_PEERS: Final = 3
 """Missing members that an application dials at once."""
 
+_HAIR_S: Final = 1e-6
+
 
 class Simulation:
     """N members, one virtual clock, one seeded generator.
@@ -116,12 +118,18 @@ class Simulation:
         """Names of the members that run, in the order of their first start."""
         return [name for name, host in self._hosts.items() if host.node is not None]
 
-    def form(self, names: Sequence[str]) -> None:
+    def names(self) -> list[str]:
+        """All members that were ever started, in the order of their first start."""
+        return list(self._hosts)
+
+    def form(self, names: Sequence[str], *, meta: bytes = b"") -> None:
         """Start a ring whose members know each other already, as after a long time."""
         hosts = [self._new_host(name) for name in names]
+        for host in hosts:
+            host.meta = meta
         versions = self.config.versions.encode()
         states = [
-            NodeState(host.name, packed(host.endpoint.host), host.endpoint.port, b"", 1, 0, versions)
+            NodeState(host.name, packed(host.endpoint.host), host.endpoint.port, meta, 1, 0, versions)
             for host in hosts
         ]
         for host in hosts:
@@ -137,6 +145,7 @@ class Simulation:
             for other in self._hosts.values():
                 other.absent.add(name)
         assert host.node is None, f"{name} runs already"
+        host.moved = move
         if move:
             del self._by_endpoint[host.endpoint]
             host.endpoint = self._new_endpoint()
@@ -174,15 +183,39 @@ class Simulation:
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut the network; who is in no group is alone with the other such."""
-        for host in self._hosts.values():
-            host.link.side = 0
+        sides = dict.fromkeys(self._hosts, 0)
         for side, group in enumerate(groups, 1):
-            for name in group:
-                self._hosts[name].link.side = side
+            sides.update(dict.fromkeys(group, side))
+        for name, side in sides.items():
+            host = self._hosts[name]
+            if host.link.side != side:
+                host.link.side = side
+                host.changed_at = self.now
 
     def heal(self) -> None:
         """Undo the partition."""
         self.partition()
+
+    def set_loss(self, name: str, *, loss_in: float | None = None, loss_out: float | None = None) -> None:
+        """Let a member's link lose this share of what arrives or leaves; None changes nothing."""
+        host = self._hosts[name]
+        if loss_in is not None:
+            host.link.loss_in = loss_in
+        if loss_out is not None:
+            host.link.loss_out = loss_out
+        host.changed_at = self.now
+
+    def set_clock_rate(self, name: str, rate: float) -> None:
+        """Let a member's clock run this much faster (above 1) or slower than true time."""
+        host = self._hosts[name]
+        host.set_rate(rate, self.now)
+        host.wake_at = NEVER
+        self._settle(host)
+
+    def reach(self, name: str, other: str) -> bool:
+        """Whether both run and packets can go both ways between them."""
+        one, two = self._hosts[name], self._hosts[other]
+        return one.node is not None and two.node is not None and one.link.carries_streams_to(two.link)
 
     def stall(self, name: str, seconds: float) -> None:
         """Keep a process from doing anything: what arrives waits in its sockets, then comes before any timer."""
@@ -256,7 +289,7 @@ class Simulation:
         host.life += 1
         host.wake_at = NEVER
         host.free_at = self.now
-        host.up_since = self.now
+        host.changed_at = self.now
         host.working = False
         host.far_ends.clear()
         rng = random.Random(self._rng.getrandbits(64))  # noqa: S311 - and repeatable
@@ -325,9 +358,10 @@ class Simulation:
             return
         deadline = node.next_deadline()
         host.wake_at = NEVER
-        if deadline is not None and deadline <= at:
+        shown = host.clock(self.now)
+        if deadline is not None and deadline <= at < shown + _HAIR_S:
             # By way of true time and back, the clock may show a hair less than it was waited for.
-            node.handle_timer(max(at, host.clock(self.now)))
+            node.handle_timer(max(at, shown))
         self._settle(host)
 
     def _arrive(self, host: Host, job: Callable[[], None]) -> None:
