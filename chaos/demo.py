@@ -167,7 +167,8 @@ class Demo:
         if not moving:
             return
         self._say(
-            f"moving {', '.join(moving)} off {owner}, so that what fails over is the address, not a backend"
+            f"moving {', '.join(moving)} off {owner} (cordon, delete the Pod, uncordon),"
+            " so that what fails over is the address, not a backend"
         )
         await self._stage.cordon(owner, True)
         for name in moving:

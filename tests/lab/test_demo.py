@@ -14,9 +14,9 @@ import pytest
 from chaos.demo import DemoFacts
 
 
-def demo(facts: Path, *, prefix: tuple[str, ...] = ()) -> tuple[DemoFacts, str]:
+def demo(facts: Path, *, nodes: int, prefix: tuple[str, ...]) -> tuple[DemoFacts, str]:
     done = subprocess.run(
-        [*prefix, sys.executable, "-m", "vipring", "demo", "--json", str(facts)],
+        [*prefix, sys.executable, "-m", "vipring", "demo", "--nodes", str(nodes), "--json", str(facts)],
         capture_output=True,
         text=True,
         timeout=180,
@@ -26,8 +26,8 @@ def demo(facts: Path, *, prefix: tuple[str, ...] = ()) -> tuple[DemoFacts, str]:
     return msgspec.json.decode(facts.read_bytes(), type=DemoFacts), done.stdout
 
 
-def check(facts: DemoFacts) -> None:
-    everybody = ("n1", "n2", "n3")
+def check(facts: DemoFacts, nodes: int) -> None:
+    everybody = tuple(f"n{number}" for number in range(1, nodes + 1))
     assert facts.external_ip.startswith("198.18.1.")
     assert facts.http_status == 200
     assert facts.owner_before in everybody
@@ -41,10 +41,16 @@ def check(facts: DemoFacts) -> None:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("prefix", [(), ("unshare", "-Urn")], ids=["as this user", "in a user namespace"])
-def test_demo(prefix: tuple[str, ...], tmp_path: Path) -> None:
-    facts, said = demo(tmp_path / "facts.json", prefix=prefix)
-    check(facts)
+@pytest.mark.parametrize(
+    ("nodes", "prefix"),
+    [(3, ()), (2, ("unshare", "-Urn"))],
+    ids=["as this user", "in a user namespace"],
+)
+def test_demo(nodes: int, prefix: tuple[str, ...], tmp_path: Path) -> None:
+    facts, said = demo(tmp_path / "facts.json", nodes=nodes, prefix=prefix)
+    check(facts, nodes)
+    if nodes == 2:
+        assert f"off {facts.owner_before} (cordon" in said, "with two nodes a backend is always in the way"
     for step in (
         "kubectl apply -f manifests/vipring.yaml",
         "EXTERNAL-IP",
