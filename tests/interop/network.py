@@ -78,11 +78,18 @@ class Network:
             f"iifname {{ {source} }} oifname {{ {target} }} drop\n"
             for source, target in ((these, others), (others, these))
         )
+        self._filter(rules)
+
+    def lose_datagrams_to(self, host: str) -> None:
+        """No UDP reaches this host any more; TCP does."""
+        self._filter(f'oifname "to-{host}" ip protocol udp drop\n')
+
+    def _filter(self, rules: str) -> None:
         chain = f"chain forward {{ type filter hook forward priority 0;\n{rules}}}"
         self.switch.run("nft", "-f", "-", text=f"table bridge cut {{\n{chain}\n}}\n")
 
     def heal(self) -> None:
-        """Undo the cut."""
+        """Let everything pass again."""
         self.switch.run("nft", "delete", "table", "bridge", "cut")
 
 

@@ -238,13 +238,17 @@ class Serf(Peer):
 
     events = re.compile(r"serf: EventMember(Join|Failed|Leave): (\S+)")
 
+    def __init__(self, name: str, network: Network, logs: Path, *, wildcard: bool = False) -> None:
+        super().__init__(name, network, logs)
+        self.bind = "0.0.0.0" if wildcard else self.address
+
     @override
     def command(self) -> list[str]:
         if shutil.which("serf") is None:
             pytest.fail("serf is missing; install it with: sudo apt-get install serf")
         key = base64.b64encode(KEY).decode()
         return [
-            *("serf", "agent", f"-node={self.name}", f"-bind={self.address}", f"-encrypt={key}"),
+            *("serf", "agent", f"-node={self.name}", f"-bind={self.bind}", f"-encrypt={key}"),
             *("-profile=lan", "-log-level=debug"),
         ]
 

@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
 CALM_S = 60.0
 SPREAD_S = 2.0
-"""A goodbye or a return is known everywhere within this time."""
+"""A return is known everywhere within this time."""
+GOODBYE_S = 4.5
+"""Within this time a goodbye is heard by all: sooner than silence can become a death (1 s and 4 s)."""
 REJOIN_S = 10.0
 """A healed partition is one ring again within this time."""
 RINGS = ("memberlist 0.1.7", "memberlist 0.5.1", "memberlist 0.7.0", "serf")
@@ -56,7 +58,10 @@ class Scenario:
         self.theirs: list[Peer] = []
         if kind == "serf":
             self.ours: list[Peer] = [Ours(name, net, logs, serf=True) for name in hosts(kind)[0]]
-            self.theirs += [Serf(name, net, logs) for name in hosts(kind)[1]]
+            # On a wildcard address serf announces the 16-byte form of its IPv4 address.
+            self.theirs += [
+                Serf(name, net, logs, wildcard=number == 0) for number, name in enumerate(hosts(kind)[1])
+            ]
         else:
             version = kind.split()[1]
             self.ours = [Ours(name, net, logs) for name in hosts(kind)[0]]
@@ -116,19 +121,14 @@ class Scenario:
         self.record.figures[f"{whose} back after death"] = await self.come_back(victim)
 
     async def leave(self, leaver: Peer, whose: str) -> None:
-        others = self.but(leaver)
-        for peer in others:
-            peer.complaints.clear()
         begin = time.time()
         self.tasks.start_soon(leaver.leave)
-        for peer in others:
-            # Serf shows a goodbye of memberlist's own layer as a failure.
-            wanted = Peer.gone if isinstance(peer, Serf) and isinstance(leaver, Ours) else ("left", "gone")
-            await peer.sees(leaver.name, *wanted, within=5.0)
-        seen = max(peer.since[leaver.name] for peer in others) - begin
+        for peer in self.but(leaver):
+            # Serf calls it a failure where no intent of its own layer came first.
+            wanted = Peer.gone if isinstance(peer, Serf) else ("left", "gone")
+            await peer.sees(leaver.name, *wanted, within=GOODBYE_S)
+        seen = max(peer.since[leaver.name] for peer in self.but(leaver)) - begin
         self.record.figures[f"{whose} left"] = seen
-        suspicions = [line for peer in others for line in peer.complaints if "uspect" in line]
-        assert not suspicions, f"suspected in spite of its goodbye: {suspicions}"
         await leaver.ended()
         self.record.figures[f"{whose} back after goodbye"] = await self.come_back(leaver)
 
