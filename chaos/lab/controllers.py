@@ -64,6 +64,7 @@ class Controllers:
         self._lifecycle = Lifecycle(settings.node_grace_s, settings.eviction_s)
         # What was written last, by path: nothing is written twice.
         self._written: dict[str, object] = {}
+        self._with_endpoints: dict[str, str] = {}
 
     def _reflector(self, path: str, item: type[K]) -> Reflector[K]:
         return Reflector(self._api, path, item, rng=self._rng)
@@ -296,6 +297,7 @@ class Controllers:
         former = endpoints.endpoints(service, pods)
         key = f"endpoints {service.metadata.key} {service.metadata.uid}"
         await self._put(key, f"/api/v1/namespaces/{namespace}/endpoints", service.metadata.name, former)
+        self._with_endpoints[service.metadata.key] = key
 
     async def _put(self, key: str, collection: str, name: str, body: Mapping[str, object]) -> None:
         """Create an object or replace it, unless that is what was written last."""
@@ -314,7 +316,11 @@ class Controllers:
         self._written[key] = body
 
     async def _superfluous(self) -> None:
-        """Remove EndpointSlices of ours that no Service has any more."""
+        """Remove Endpoints and EndpointSlices of ours that no Service has any more."""
+        for service_key in [key for key in self._with_endpoints if key not in self._services.store]:
+            namespace, name = service_key.split("/")
+            await self._remove(f"/api/v1/namespaces/{namespace}/endpoints/{name}")
+            self._written.pop(self._with_endpoints.pop(service_key), None)
         wanted: set[str] = set()
         pods = self._view.all(time.monotonic())
         for service in self._services.store.values():
@@ -324,11 +330,14 @@ class Controllers:
             ours = found.metadata.labels.get("endpointslice.kubernetes.io/managed-by") == endpoints.MANAGED_BY
             if ours and found.metadata.key not in wanted:
                 path = f"/apis/discovery.k8s.io/v1/namespaces/{found.metadata.namespace}/endpointslices"
-                try:
-                    await self._api.delete(f"{path}/{found.metadata.name}")
-                except ApiError as error:
-                    if not error.not_found:
-                        raise
+                await self._remove(f"{path}/{found.metadata.name}")
+
+    async def _remove(self, path: str) -> None:
+        try:
+            await self._api.delete(path)
+        except ApiError as error:
+            if not error.not_found:
+                raise
 
     # -- nodes --------------------------------------------------------------------------------------------
 
