@@ -59,6 +59,13 @@ class OrderName(StrEnum):
     V09 = "v0.9"
 
 
+class Switch(StrEnum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class MembersDocument(msgspec.Struct):
     """What `vipring members --json` prints."""
 
@@ -255,6 +262,67 @@ def _text(name: str) -> str:
         return sys.stdin.read() if name == "-" else Path(name).read_text()
     except (OSError, UnicodeDecodeError) as error:
         _fail(f"{name}: {getattr(error, 'strerror', None) or 'not a text file'}", 2)
+
+
+@app.command(
+    short_help="Simulate rings: how long detection takes, what breaks them.",
+    epilog=_examples(
+        "vipring simulate --members 10 --runs 200",
+        "vipring simulate --members 100 --faults half --fast-lane off --plot half.svg",
+        "vipring simulate --members 20 --runs 500 --faults storm --seed 7 --json storm.json",
+        "vipring simulate --faults list",
+    ),
+)
+def simulate(
+    members: Annotated[
+        int, typer.Option("--members", min=2, max=5000, metavar="N", help="Members of the ring, 2 to 5000.")
+    ] = 10,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="R", help="Rings simulated.")] = 20,
+    faults: Annotated[
+        str, typer.Option("--faults", metavar="FILE|NAME", help="What goes wrong; `list` shows the names.")
+    ] = "crash",
+    fast_lane: Annotated[
+        Switch, typer.Option("--fast-lane", help="Whether members have a fast lane.")
+    ] = Switch.ON,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.0, metavar="S", help="Simulated seconds of a run, at least.")
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, metavar="S", help="Seed of the first run; the next has S+1."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")
+    ] = None,
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw detection and views as SVG.")
+    ] = None,
+) -> None:
+    """Run rings of production members in virtual time, inflict faults, check what must hold, and measure detection.
+
+    Exit 1 when a rule was broken; the shortest schedule that breaks it is printed.
+    """
+    from vipring import simulate as simulating
+
+    if faults == "list":
+        simulating.list_plans(console)
+        return
+    try:
+        held = simulating.command(
+            console,
+            members=members,
+            runs=runs,
+            faults=faults,
+            fast_lane=fast_lane is Switch.ON,
+            seconds=seconds,
+            seed=seed,
+            json_file=json_file,
+            plot_file=plot_file,
+        )
+    except simulating.SimulateError as error:
+        _fail(str(error), 2)
+    if not held:
+        raise typer.Exit(1)
 
 
 @app.command(

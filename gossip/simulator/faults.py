@@ -23,7 +23,14 @@ LEAVE_S: Final = 1.0
 """From a member's goodbye to the end of its process."""
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+class Fault(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+):
     """Base of all faults; the field `kind` of a file tells which."""
 
     at_s: Seconds = 0.0
@@ -97,7 +104,7 @@ AnyFault: TypeAlias = Crash | Leave | Restart | Partition | Lose | Disturb | Sta
 """Every kind that a file may hold."""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A network and what goes wrong in it."""
 
     about: str = ""

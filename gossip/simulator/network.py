@@ -13,7 +13,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)]
 """A time span or a moment after the start of a plan."""
 
 
-class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Delay of one way: `least_s` and a random part on top."""
 
     least_s: Seconds = 0.0003
@@ -36,7 +36,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 return lambda: least + spread * rng.lognormvariate(0.0, 1.0)
 
 
-class Bursts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Bursts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Times in which a member's link loses much (Gilbert's model): good and bad spells of random length in turn."""
 
     every_s: Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)] = 60.0
@@ -47,7 +47,7 @@ class Bursts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Share of the datagrams lost in a bad spell, in each direction."""
 
 
-class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How packets fare. Streams are as slow and as cut as datagrams, but lose nothing."""
 
     latency: Latency = Latency()
