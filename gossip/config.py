@@ -10,6 +10,9 @@ from gossip.member import Versions
 META_MAX_SIZE: Final = 512
 """Bytes of meta that a member may announce (memberlist net.go)."""
 
+LABEL_MAX_SIZE: Final = 255
+"""Bytes of a label (memberlist label.go)."""
+
 PUSH_PULL_SCALE_THRESHOLD: Final = 32
 """Members up to which push/pull runs at its plain interval (memberlist util.go)."""
 
@@ -65,6 +68,15 @@ class SwimConfig:
     fast_lane: FastLaneConfig | None = None
     """Detection in well under a second among members with our Meta (see gossip.fastlane); None turns it off."""
 
+    label: str = ""
+    """Text at the head of everything sent and wanted in all that arrives: keeps rings apart that share a network. At
+    most 255 bytes; MetalLB and serf have none."""
+    gossip_verify_incoming: bool = True
+    """Whether a ring with keys refuses plain text."""
+    gossip_verify_outgoing: bool = True
+    """Whether a ring with keys encrypts what it sends. To give a living ring keys, begin with both off, then turn this
+    on everywhere, then the other."""
+
     meta_min_interval_s: float = 5.0
     """Least time between two announcements of meta: a MetalLB member re-announces every address at each."""
     max_members: int = 8192
@@ -88,9 +100,16 @@ class SwimConfig:
             value = getattr(self, field.name)
             if field.name == "fast_lane":
                 continue
-            low, high = _RANGES.get(field.name, _RANGE_OF_TYPE[field.type])
+            limits = _RANGES.get(field.name) or _RANGE_OF_TYPE.get(field.type)
+            if limits is None:
+                continue
+            low, high = limits
             if not low <= value <= high:
                 raise ConfigError(f"{field.name}: is {value}; {low} to {high} is allowed")
+        if len(self.label.encode()) > LABEL_MAX_SIZE:
+            raise ConfigError(
+                f"label: has {len(self.label.encode())} bytes; at most {LABEL_MAX_SIZE} are allowed"
+            )
         if self.probe_timeout_s >= self.probe_interval_s:
             raise ConfigError(
                 f"probe_timeout_s: is {self.probe_timeout_s}; less than probe_interval_s ({self.probe_interval_s}) is allowed"

@@ -13,7 +13,7 @@ class RejectReason(StrEnum):
     ENCRYPTED = "encrypted"
     """It looks encrypted, while this ring is plain text."""
     LABELLED = "labelled"
-    """It carries a memberlist label; vipring and MetalLB use none."""
+    """It carries another memberlist label than this ring's (MetalLB uses none)."""
     CHECKSUM = "checksum"
     """The CRC does not fit."""
     MALFORMED = "malformed"

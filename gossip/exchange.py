@@ -7,6 +7,7 @@ from gossip.address import Endpoint
 from gossip.context import Context
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
+from gossip.label import header
 from gossip.messages import Ack, ErrorReply, Ping, User, encode
 from gossip.outputs import (
     CloseStream,
@@ -50,6 +51,7 @@ class Exchanges:
         self._membership = membership
         self._keyring = keyring
         self._entropy = entropy
+        self._header = header(context.config.label.encode())
         self._streams: dict[int, _Stream] = {}
         self._last = 0
         self._joins: deque[tuple[int, Endpoint]] = deque()
@@ -96,11 +98,11 @@ class Exchanges:
             message = encode_user(user)
         else:
             message = self._table(join=purpose is StreamPurpose.JOIN)
-        stream = _Stream(to, self._reader(), purpose, ping.seq if ping else 0)
+        stream = _Stream(to, self._reader(reply=True), purpose, ping.seq if ping else 0)
         self._streams[number] = stream
         self._context.counters.streams_out += 1
         self._context.timers.set((TimerKind.STREAM, number), now + timeout_s)
-        self._context.emit(OpenStream(number, to, purpose, self._frame(message)))
+        self._context.emit(OpenStream(number, to, purpose, self._header + self._frame(message)))
         return number
 
     def abandon(self, number: int) -> None:
@@ -114,7 +116,7 @@ class Exchanges:
             self._context.reject(source, RejectReason.BUSY, "too many streams at once", now)
             return None
         self._last += 1
-        self._streams[self._last] = _Stream(source, self._reader(), None)
+        self._streams[self._last] = _Stream(source, self._reader(reply=False), None)
         self._context.counters.streams_in += 1
         self._context.timers.set((TimerKind.STREAM, self._last), now + self._context.config.tcp_timeout_s)
         return self._last
@@ -247,8 +249,10 @@ class Exchanges:
     def _count(self, *, inbound: bool) -> int:
         return sum((stream.purpose is None) is inbound for stream in self._streams.values())
 
-    def _reader(self) -> StreamReader:
-        return StreamReader(self._context.config, self._keyring)
+    def _reader(self, *, reply: bool) -> StreamReader:
+        return StreamReader(self._context.config, self._keyring, reply=reply)
 
     def _frame(self, message: bytes, key: bytes | None = None) -> bytes:
-        return frame(message, self._keyring, self._entropy, self._context.config.protocol_version, key)
+        config = self._context.config
+        keyring = self._keyring if config.gossip_verify_outgoing else None
+        return frame(message, keyring, self._entropy, config.protocol_version, key, config.label.encode())

@@ -10,6 +10,7 @@ from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
+from gossip.label import check_label, header, take_label
 from gossip.messages import (
     Compressed,
     MessageType,
@@ -35,7 +36,6 @@ _MAX_DEPTH: Final = 4
 _MAX_MESSAGES: Final = 1024
 """Messages taken from one datagram; more are only possible by nesting compounds."""
 
-_LABEL: Final = MessageType.HAS_LABEL
 _COMPRESS: Final = int(MessageType.COMPRESS)
 _COMPOUND: Final = int(MessageType.COMPOUND)
 
@@ -95,8 +95,12 @@ class PacketCodec:
         self._max_answers = config.max_members
         self._protocol = config.protocol_version
         self._compression = config.enable_compression
-        sealed = overhead(self._protocol) if keyring is not None else 0
-        self.budget: Final = config.udp_buffer_size - COMPOUND_OVERHEAD - sealed
+        self._label = config.label.encode()
+        self._header = header(self._label)
+        self._seals = config.gossip_verify_outgoing
+        self._demands_seal = config.gossip_verify_incoming
+        sealed = overhead(self._protocol) if keyring is not None and self._seals else 0
+        self.budget: Final = config.udp_buffer_size - COMPOUND_OVERHEAD - sealed - len(self._header)
         """Bytes for the parts of one datagram, 2 for each part's length included."""
 
     def set_keyring(self, keyring: Keyring) -> None:
@@ -113,10 +117,10 @@ class PacketCodec:
                 data = shorter
         if crc:
             data = with_crc(data)
-        if self._keyring is not None:
+        if self._keyring is not None and self._seals:
             key = self._answers.get(to) if to is not None else None
-            data = seal(data, self._keyring, self._entropy, self._protocol, key=key)
-        return data
+            data = seal(data, self._keyring, self._entropy, self._protocol, self._label, key)
+        return self._header + data
 
     def unpack(self, data: bytes, source: Endpoint | None = None) -> Decoded:
         """Read a datagram. Never raises: one bad part does not spoil the others."""
@@ -130,16 +134,11 @@ class PacketCodec:
     def _open(self, data: bytes, source: Endpoint | None) -> bytes:
         if not data:
             raise DecodeError(RejectReason.TRUNCATED, "empty packet")
-        if data[0] == _LABEL:
-            raise DecodeError(RejectReason.LABELLED, "carries a label; this ring has none")
-        if self._keyring is not None:
-            data, key = unseal(data, self._keyring)
-            if (
-                key in self._keyring.incoming
-                and source is not None
-                and len(self._answers) < self._max_answers
-            ):
-                self._answers[source] = key
+        found = take_label(data)
+        if found is None:
+            raise DecodeError(RejectReason.TRUNCATED, "ends within its label")
+        check_label(found.text, self._label)
+        data = self._unsealed(data[found.size :], source)
         if data[:1] == b"\x0c":
             if len(data) < 5:
                 raise DecodeError(RejectReason.TRUNCATED, "CRC without a message")
@@ -148,6 +147,23 @@ class PacketCodec:
                 raise DecodeError(RejectReason.CHECKSUM, "the CRC does not fit")
             return body
         return data
+
+    def _unsealed(self, data: bytes, source: Endpoint | None) -> bytes:
+        if self._keyring is None:
+            return data
+        try:
+            opened = unseal(data, self._keyring, self._label)
+        except DecodeError:
+            if self._demands_seal:
+                raise
+            return data
+        if (
+            opened.key in self._keyring.incoming
+            and source is not None
+            and len(self._answers) < self._max_answers
+        ):
+            self._answers[source] = opened.key
+        return opened.plaintext
 
 
 class _Unpacking:

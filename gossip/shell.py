@@ -103,7 +103,7 @@ class Ring:
 
     Args:
         name: the member's name; with Kubernetes that of the node.
-        bind: address and port for UDP and TCP; port 0 takes a free one.
+        bind: address and port for UDP and TCP; port 0 takes a free one, `::` takes IPv4 as well.
         advertise: how others reach it, if that differs from `bind`.
         keyring: keys; None for plain text.
         config: timing and limits.
@@ -341,6 +341,7 @@ class Ring:
     async def _open_sockets(self) -> tuple[socket.socket, Sequence[SocketListener]]:
         """UDP and TCP on the same port; a free port for one may be taken for the other, so try some."""
         attempts = 1 if self._bind.port else _PORT_ATTEMPTS
+        both = self._bind.host == "::"
         while True:
             attempts -= 1
             udp = socket.socket(
@@ -349,9 +350,12 @@ class Ring:
             try:
                 udp.setblocking(False)
                 udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+                if udp.family == socket.AF_INET6:
+                    udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
                 udp.bind(self._bind)
                 port = udp.getsockname()[1]
-                tcp = await anyio.create_tcp_listener(local_host=self._bind.host, local_port=port)
+                host = None if both else self._bind.host
+                tcp = await anyio.create_tcp_listener(local_host=host, local_port=port)
             except OSError as error:
                 udp.close()
                 if attempts <= 0:

@@ -8,6 +8,7 @@ import msgpack
 from gossip.config import SwimConfig
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
+from gossip.label import check_label, take_label
 from gossip.messages import (
     ARRAY_MAX,
     MAP_MAX,
@@ -69,22 +70,34 @@ def frame(
     entropy: Callable[[int], bytes],
     protocol_version: int,
     key: bytes | None = None,
+    label: bytes = b"",
 ) -> bytes:
-    """The message as it goes onto the stream: one encrypted frame, or bare in a ring without keys."""
+    """The message as it goes onto the stream: one encrypted frame, or bare in a ring without keys. The label only
+    authenticates here; who dials sends it in front.
+    """
     if keyring is None:
         return message
     padding = 16 - len(message) % 16 if protocol_version == 1 else 0
     length = overhead(2) + len(message) + padding
     head = bytes((MessageType.ENCRYPT,)) + length.to_bytes(4, "big")
-    return head + seal(message, keyring, entropy, protocol_version, head, key)
+    return head + seal(message, keyring, entropy, protocol_version, head + label, key)
 
 
 class StreamReader:
-    """Collects the one message of one direction of a stream, in whatever pieces it comes."""
+    """Collects the one message of one direction of a stream, in whatever pieces it comes.
 
-    def __init__(self, config: SwimConfig, keyring: Keyring | None) -> None:
+    Args:
+        config: limits, and the ring's label.
+        keyring: keys; None for plain text.
+        reply: whether this is what comes back on a stream that we opened, which carries no label.
+    """
+
+    def __init__(self, config: SwimConfig, keyring: Keyring | None, *, reply: bool = False) -> None:
         self._config = config
         self._keyring = keyring
+        self._label = config.label.encode()
+        self._wanted: bytes | None = b"" if reply else self._label
+        """The label that must come first; None once it was seen."""
         self._sealed = bytearray()
         self._reader: _MessageReader | None = None
         self.buffered = 0
@@ -106,12 +119,19 @@ class StreamReader:
         self._sealed += data
         if not self._sealed:
             return None
+        if self._wanted is not None:
+            found = take_label(self._sealed)
+            if found is None:
+                return None
+            check_label(found.text, self._wanted)
+            self._wanted = None
+            del self._sealed[: found.size]
+            if not self._sealed:
+                return None
         first = self._sealed[0]
-        if first == MessageType.HAS_LABEL:
-            raise DecodeError(RejectReason.LABELLED, "carries a label; this ring has none")
         if first == MessageType.ENCRYPT:
             return self._feed_frame()
-        if self._keyring is not None:
+        if self._keyring is not None and self._config.gossip_verify_incoming:
             raise DecodeError(RejectReason.UNENCRYPTED, f"begins with byte {first}, not an encrypted frame")
         self._reader = _MessageReader(self._config)
         return self._reader.feed(bytes(self._sealed))
@@ -132,7 +152,7 @@ class StreamReader:
         if len(self._sealed) < _FRAME_HEAD + length:
             return None
         sealed = bytes(self._sealed[_FRAME_HEAD : _FRAME_HEAD + length])
-        plaintext, self.key = unseal(sealed, self._keyring, head)
+        plaintext, self.key = unseal(sealed, self._keyring, head + self._label)
         message = _MessageReader(self._config).feed(plaintext)
         if message is None:
             raise DecodeError(RejectReason.TRUNCATED, "an encrypted frame ends within its message")

@@ -8,6 +8,7 @@ from pathlib import Path
 DEFAULT_RING_PORT = 7946
 DEFAULT_HTTP_PORT = 7472
 DEFAULT_KEY_OVERLAP_S = 600.0
+DEFAULT_RING_CONFIG = "/etc/metallb/memberlist/config.json"
 MAX_SECRET_BYTES = 64 * 1024
 SECRET_FILE = "secretkey"  # noqa: S105  (a file name: the key of the Secret that the pod mounts)
 
@@ -25,6 +26,9 @@ class RingOptions:
     line breaks included); None makes a ring without encryption. `key_size` is 32 bytes for members from
     MetalLB 0.14 on and 16 for older ones. `secret_path` is the file or directory that the secret came from, which
     is read again while the speaker runs; when it changes, both keys count for `key_overlap_s`.
+
+    `config_path` is MetalLB's file of the ring's settings, which must exist where `config_wanted`; without it `wan`
+    picks memberlist's profile.
     """
 
     bind_address: str
@@ -35,6 +39,9 @@ class RingOptions:
     key_size: int = 32
     secret_path: str | None = None
     key_overlap_s: float = DEFAULT_KEY_OVERLAP_S
+    config_path: str = DEFAULT_RING_CONFIG
+    config_wanted: bool = False
+    wan: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from gossip.config import SwimConfig
 from gossip.member import MemberView
 from gossip.meta import Meta
 from gossip.outputs import MemberJoined, MembershipEvent
 from gossip.shell import Ring
 from speaker.options import RingOptions
+from speaker.ringconfig import swim_config
 from speaker.roster import Peers
 from speaker.secret import SecretKeeper
 
@@ -76,6 +76,7 @@ class RingKeeper:
         self._joining: set[str] = set()
         self._contact = anyio.Event()
         self._secret = SecretKeeper(options.secret, options) if options.secret is not None else None
+        self._config = swim_config(options)
         self.eligible = False
         self.ring: Ring | None = None
 
@@ -127,7 +128,7 @@ class RingKeeper:
             bind=(self._options.bind_address, self._options.port),
             advertise=None,
             keyring=self._secret.rotation.keyring() if self._secret is not None else None,
-            config=SwimConfig.lan(),
+            config=self._config,
             meta=meta(self._version, eligible=self.eligible),
             rng=self._rng,
         )

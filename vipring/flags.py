@@ -17,6 +17,7 @@ from speaker.durations import go_duration
 from speaker.options import (
     DEFAULT_HTTP_PORT,
     DEFAULT_KEY_OVERLAP_S,
+    DEFAULT_RING_CONFIG,
     DEFAULT_RING_PORT,
     MAX_SECRET_BYTES,
     SECRET_FILE,
@@ -132,6 +133,18 @@ def speaker_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=f"file with the ring secret, or directory holding {SECRET_FILE} (METALLB_ML_SECRET_KEY_PATH)",
     )
+    parser.add_argument(
+        "--ml-config",
+        metavar="FILE",
+        help=f"MetalLB's file of ring settings ({DEFAULT_RING_CONFIG}, where it exists)",
+    )
+    parser.add_argument(
+        "--ml-wan-config",
+        metavar="BOOL",
+        nargs="?",
+        const="true",
+        help="without that file: memberlist's settings for a WAN, not a LAN",
+    )
     parser.add_argument("--ring-key-size", metavar="BYTES", help="32, or 16 beside MetalLB older than 0.14")
     parser.add_argument(
         "--ring-key-overlap",
@@ -228,6 +241,7 @@ def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
         _address(bind, bind_name)
     if not (bind and labels and namespace):
         return None
+    config_path, _ = source.text("ml-config", default=DEFAULT_RING_CONFIG)
     overlap = source.duration("ring-key-overlap", DEFAULT_KEY_OVERLAP_S, (2.0, 86_400.0))
     secret, secret_path = (None, None) if insecure else _secret(source)
     return RingOptions(
@@ -239,6 +253,9 @@ def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
         key_size=key_size,
         secret_path=secret_path,
         key_overlap_s=overlap,
+        config_path=config_path,
+        config_wanted=config_path != DEFAULT_RING_CONFIG,
+        wan=source.one_of("ml-wan-config", "", ("true", "false"), "false") == "true",
     )
 
 

@@ -118,6 +118,19 @@ def test_an_empty_or_absent_secret_file_refuses(tmp_path: Path) -> None:
     assert "openssl rand" in str(absent)
 
 
+def test_the_settings_of_the_ring() -> None:
+    options = parse_speaker(["--insecure-ring"], RING)
+    assert options.ring is not None
+    assert (options.ring.config_path, options.ring.config_wanted, options.ring.wan) == (
+        "/etc/metallb/memberlist/config.json",
+        False,
+        False,
+    )
+    options = parse_speaker(["--insecure-ring", "--ml-config=/x.json", "--ml-wan-config"], RING)
+    assert options.ring is not None
+    assert (options.ring.config_path, options.ring.config_wanted, options.ring.wan) == ("/x.json", True, True)
+
+
 def test_an_insecure_ring_must_be_asked_for() -> None:
     options = parse_speaker(["--insecure-ring"], RING)
     assert options.ring is not None
@@ -133,6 +146,7 @@ def test_an_insecure_ring_must_be_asked_for() -> None:
         ([], {"METALLB_HOST": "localhost"}, ["METALLB_HOST", "not an IP address"]),
         (["--ml-bindaddr=eth0"], {}, ["--ml-bindaddr", "'eth0'", "not an IP address"]),
         (["--ring-key-size=24"], {}, ["--ring-key-size", "'24'", "16, 32"]),
+        (["--ml-wan-config=maybe"], {}, ["--ml-wan-config", "'maybe'", "true, false"]),
         (["--ring-key-overlap=10"], {}, ["--ring-key-overlap", "'10'", "2s to 86400s", "1h30m"]),
         (["--ring-key-overlap=48h"], {}, ["--ring-key-overlap", "'48h'", "2s to 86400s"]),
         (["--order=new"], {}, ["--order", "'new'", "current, v0.9"]),
