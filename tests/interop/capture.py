@@ -197,8 +197,9 @@ def capture(program: str, name: str, version: str | None) -> None:
             else:
                 build(version)
                 members: list[Peer] = [
-                    Memberlist(host, net, Path(directory), version=version, state=USER_STATE)
-                    for host in hosts
+                    Memberlist(host, net, Path(directory), version=version, meta=meta, state=USER_STATE)
+                    # Meta that is text, none at all, and empty: three forms on the wire.
+                    for host, meta in zip(hosts, ("of a", None, ""), strict=True)
                 ]
                 anyio.run(scene, members, talk_memberlist)
         finally:

@@ -27,9 +27,13 @@ from gossip.outputs import (
     Refuted,
 )
 from gossip.shell import Ring
+from tests.interop.serf_layer import SerfLayer
 
 REJOIN_S = 5.0
 """Between two looks for members that the ring misses, as a speaker does."""
+
+INTENT_S = 1.0
+"""From a leave intent of serf's to the goodbye, so that the intent comes first everywhere."""
 
 KINDS = {
     MemberJoined: "join",
@@ -70,22 +74,46 @@ async def lines() -> AsyncIterator[str]:
             yield line.decode()
 
 
-async def obey(ring: Ring, line: str) -> None:
-    verb, *words = line.split()
-    match verb:
-        case "join":
-            result = await ring.join([(host, 7946) for host in words])
-            say("join", error="; ".join(result.failed.values()))
-        case "leave":
-            await ring.leave(5.0)
-            say("leave")
-        case "members":
-            members = [
-                {"name": view.name, "state": view.state.name.lower()} for view in ring.members().values()
-            ]
-            say("members", members=members)
-        case _:
-            raise SystemExit(f"no such command: {verb}")
+class Member:
+    """Carries commands out."""
+
+    def __init__(self, ring: Ring, key: bytes, serf: SerfLayer | None) -> None:
+        self.ring = ring
+        self.keys = [key]
+        self.serf = serf
+
+    async def obey(self, line: str) -> None:
+        """One command."""
+        verb, *words = line.split()
+        if verb.endswith("-key"):
+            await self._change_keys(verb, bytes.fromhex(words[0]))
+            return
+        match verb:
+            case "join":
+                result = await self.ring.join([(host, 7946) for host in words])
+                if self.serf is not None:
+                    await self.serf.hello()
+                say("join", error="; ".join(result.failed.values()))
+            case "leave":
+                if self.serf is not None:
+                    await self.serf.goodbye()
+                    await anyio.sleep(INTENT_S)
+                await self.ring.leave(5.0)
+                say("leave")
+            case "members":
+                views = self.ring.members().values()
+                say(
+                    "members",
+                    members=[{"name": view.name, "state": view.state.name.lower()} for view in views],
+                )
+            case _:
+                raise SystemExit(f"no such command: {verb}")
+
+    async def _change_keys(self, verb: str, key: bytes) -> None:
+        others = [other for other in self.keys if other != key]
+        self.keys = {"add-key": [*others, key], "use-key": [key, *others], "remove-key": others}[verb]
+        await self.ring.set_keyring(Keyring(self.keys))
+        say(verb)
 
 
 async def rejoin(ring: Ring, peers: list[Endpoint]) -> None:
@@ -123,14 +151,19 @@ async def main() -> None:
         keyring=Keyring([bytes.fromhex(options.key)]),
         config=config,
         meta=bytes.fromhex(options.meta),
+        messages=1024 if options.serf else 0,
     )
     peers = [Endpoint(host, 7946) for host in options.peers.split(",") if host]
     async with ring, anyio.create_task_group() as tasks:
         tasks.start_soon(listen, ring)
         tasks.start_soon(rejoin, ring, peers)
+        serf = SerfLayer(options.name, ring) if options.serf else None
+        if serf is not None:
+            tasks.start_soon(serf.listen)
+        member = Member(ring, bytes.fromhex(options.key), serf)
         say("ready")
         async for line in lines():
-            await obey(ring, line)
+            await member.obey(line)
         tasks.cancel_scope.cancel()
 
 

@@ -66,6 +66,7 @@ class Peer:
         self.name = name
         self.network = network
         self.address = network.addresses[name]
+        self.key = KEY
         self.log = logs / f"{name}.log"
         self.status: dict[str, str] = {}
         self.since: dict[str, float] = {}
@@ -147,6 +148,11 @@ class Peer:
         """Join the ring of any of these."""
         await self.ask(f"join {' '.join(addresses)}", within=30.0)
 
+    async def change_key(self, what: str, key: bytes) -> None:
+        """Add, use or remove a key."""
+        answer = await self.ask(f"{what}-key {key.hex()}")
+        assert not answer.get("error"), answer
+
     async def leave(self) -> None:
         """Say goodbye and end."""
         await self.ask("leave")
@@ -204,7 +210,7 @@ class Ours(Peer):
         others = [address for name, address in self.network.addresses.items() if name != self.name]
         return [
             *(sys.executable, "-m", "tests.interop.member", "--name", self.name, "--bind", self.address),
-            *("--key", KEY.hex(), "--peers", ",".join(others)),
+            *("--key", self.key.hex(), "--peers", ",".join(others)),
             *(("--serf", "--meta", SERF_TAGS.hex()) if self.serf else ("--meta", meta.hex())),
         ]
 
@@ -216,16 +222,26 @@ class Ours(Peer):
 class Memberlist(Peer):
     """A member of the Go program. Its events do not tell whether a member died or left."""
 
-    def __init__(self, name: str, network: Network, logs: Path, *, version: str, state: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        logs: Path,
+        *,
+        version: str,
+        meta: str | None = None,
+        state: int = 0,
+    ) -> None:
         super().__init__(name, network, logs)
         self.program = BUILD / f"memberlist-{version}"
-        self.state = state
+        self.application = ["-plain"] if meta is None else ["-meta", meta, "-state", str(state)]
+        """Without meta it is a member without an application, as a speaker of MetalLB's."""
 
     @override
     def command(self) -> list[str]:
         return [
-            *(str(self.program), "-name", self.name, "-bind", self.address, "-key", KEY.hex()),
-            *("-meta", f"of {self.name}", "-state", str(self.state)),
+            *(str(self.program), "-name", self.name, "-bind", self.address, "-key", self.key.hex()),
+            *self.application,
         ]
 
     @override
@@ -246,7 +262,7 @@ class Serf(Peer):
     def command(self) -> list[str]:
         if shutil.which("serf") is None:
             pytest.fail("serf is missing; install it with: sudo apt-get install serf")
-        key = base64.b64encode(KEY).decode()
+        key = base64.b64encode(self.key).decode()
         return [
             *("serf", "agent", f"-node={self.name}", f"-bind={self.bind}", f"-encrypt={key}"),
             *("-profile=lan", "-log-level=debug"),
@@ -264,6 +280,12 @@ class Serf(Peer):
     @override
     async def join(self, addresses: Sequence[str]) -> None:
         await self._serf("join", *addresses)
+
+    @override
+    async def change_key(self, what: str, key: bytes) -> None:
+        # Tells the other agents too. Members that are none do not answer; they do it when they are told so here.
+        words = {"add": "-install", "use": "-use", "remove": "-remove"}
+        await self._serf("keys", f"{words[what]}={base64.b64encode(key).decode()}")
 
     @override
     async def leave(self) -> None:

@@ -6,8 +6,8 @@ The figures of each ring (seconds) are kept in build/interop/figures.json.
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import anyio.abc
 import pytest
 
 from tests.interop.network import Network, network
-from tests.interop.peers import BUILD, Memberlist, Ours, Peer, Serf, build
+from tests.interop.peers import BUILD, KEY, Memberlist, Ours, Peer, Serf, build
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
+OTHER_KEY = bytes(range(32, 64))
 CALM_S = 60.0
 SPREAD_S = 2.0
 """A return is known everywhere within this time."""
@@ -31,6 +32,7 @@ RINGS = ("memberlist 0.1.7", "memberlist 0.5.1", "memberlist 0.7.0", "serf")
 PHASES = (
     "assembles",
     "is calm",
+    "changes its key",
     "sees ours die",
     "sees theirs die",
     "sees ours leave",
@@ -77,6 +79,7 @@ class Scenario:
         actions: Sequence[Callable[[], Awaitable[None]]] = (
             self.assemble,
             self.stay_calm,
+            self.change_key,
             lambda: self.die(self.ours[-1], "ours"),
             lambda: self.die(self.theirs[-1], "theirs"),
             lambda: self.leave(self.ours[-1], "ours"),
@@ -102,10 +105,29 @@ class Scenario:
         self.record.figures["assembled"] = await self.all_alive(begin, SPREAD_S + len(self.peers))
 
     async def stay_calm(self) -> None:
+        with self.no_complaints():
+            await anyio.sleep(CALM_S)
+            await self.agree()
+
+    async def change_key(self) -> None:
+        """The way that memberlist and serf describe: everywhere add, then use, then remove."""
+        with self.no_complaints():
+            for what, key in (("add", OTHER_KEY), ("use", OTHER_KEY), ("remove", KEY)):
+                async with anyio.create_task_group() as tasks:
+                    for peer in self.peers:
+                        tasks.start_soon(peer.change_key, what, key)
+            # Every member is probed some times under the key that is left.
+            await anyio.sleep(len(self.peers))
+            await self.agree()
+        for peer in self.peers:
+            peer.key = OTHER_KEY
+
+    @contextmanager
+    def no_complaints(self) -> Iterator[None]:
+        """Meanwhile nobody suspects, refutes or rejects anything."""
         for peer in self.peers:
             peer.complaints.clear()
-        await anyio.sleep(CALM_S)
-        await self.agree()
+        yield
         complaints = {peer.name: peer.complaints for peer in self.peers if peer.complaints}
         assert not complaints, f"not calm: {complaints}"
 
@@ -124,9 +146,7 @@ class Scenario:
         begin = time.time()
         self.tasks.start_soon(leaver.leave)
         for peer in self.but(leaver):
-            # Serf calls it a failure where no intent of its own layer came first.
-            wanted = Peer.gone if isinstance(peer, Serf) else ("left", "gone")
-            await peer.sees(leaver.name, *wanted, within=GOODBYE_S)
+            await peer.sees(leaver.name, "left", "gone", within=GOODBYE_S)
         seen = max(peer.since[leaver.name] for peer in self.but(leaver)) - begin
         self.record.figures[f"{whose} left"] = seen
         await leaver.ended()
@@ -140,17 +160,14 @@ class Scenario:
 
     async def part(self, side: list[Peer], cut_s: float) -> None:
         other_side = [peer for peer in self.peers if peer not in side]
-        begin = time.monotonic()
         self.net.cut([peer.name for peer in side])
-        with anyio.move_on_after(cut_s):
-            for here, there in ((side, other_side), (other_side, side)):
-                for peer, missing in itertools.product(here, there):
-                    # Several members die at once: each needs its own probe.
-                    await peer.sees(missing.name, *Peer.gone, within=cut_s)
-            await anyio.sleep(cut_s - (time.monotonic() - begin))
+        await anyio.sleep(cut_s)
         for here, there in ((side, other_side), (other_side, side)):
             for peer, missing in itertools.product(here, there):
-                assert peer.status[missing.name] in Peer.gone, f"{peer.name} sees {peer.status} while cut off"
+                # Without enough members to confirm it, a suspicion takes 24 s; ours alone tell of suspicions.
+                gone = peer.status[missing.name] in Peer.gone
+                doubted = peer.status[missing.name] == "suspect" or isinstance(peer, (Memberlist, Serf))
+                assert gone or (doubted and cut_s < 60), f"{peer.name} sees {peer.status} while cut off"
         self.net.heal()
         self.record.figures[f"healed after {cut_s:.0f} s"] = await self.all_alive(time.time(), REJOIN_S)
 

@@ -132,6 +132,7 @@ func main() {
 	key := flag.String("key", "", "key of the ring in hexadecimal")
 	meta := flag.String("meta", "", "meta to announce")
 	state := flag.Int("state", 0, "bytes of user state in exchanges of state")
+	plain := flag.Bool("plain", false, "no application above memberlist, as in MetalLB: neither meta nor state")
 	flag.Parse()
 
 	secret, err := hex.DecodeString(*key)
@@ -145,7 +146,10 @@ func main() {
 	own := &delegate{meta: []byte(*meta), state: bytes.Repeat([]byte("s"), *state)}
 	config := memberlist.DefaultLANConfig()
 	config.Name, config.BindAddr, config.BindPort, config.AdvertisePort = *name, *bind, *port, *port
-	config.Keyring, config.Delegate, config.Events = keyring, own, own
+	config.Keyring, config.Events = keyring, own
+	if !*plain {
+		config.Delegate = own
+	}
 	config.LogOutput = os.Stderr
 	ring, err := memberlist.Create(config)
 	if err != nil {
