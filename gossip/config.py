@@ -91,9 +91,9 @@ class SwimConfig:
     """Bytes of unfinished streams held at once, all streams together."""
     max_user_bytes: int = 2 * 1024 * 1024
     """Bytes of one message or state of the application on a stream (serf's state: some 40 for each member)."""
-    max_decompressed_bytes: int = 1024 * 1024
-    """What a compressed stream may expand to (some 8000 members of MetalLB): LZW in Python takes up to half a second
-    for that, and nothing else happens meanwhile. A datagram may expand to 64 KiB."""
+    max_decompressed_bytes: int = 8 * 1024 * 1024
+    """What a compressed stream may expand to (the largest table with full metas takes 5 MiB). LZW in Python takes two
+    seconds for that, in slices. A datagram may expand to 64 KiB."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

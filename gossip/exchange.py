@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from gossip.address import Endpoint
 from gossip.context import Context
@@ -21,6 +22,9 @@ from gossip.outputs import (
 from gossip.state import Membership
 from gossip.stream import PushPull, StreamMessage, StreamReader, encode_push_pull, encode_user, frame
 from gossip.timers import TimerKind
+
+_PAUSE_S: Final = 0.003
+"""From one slice of an expansion to the next: leaves most of the time to everything else."""
 
 
 class _Stream:
@@ -56,6 +60,7 @@ class Exchanges:
         self._last = 0
         self._joins: deque[tuple[int, Endpoint]] = deque()
         self._buffered = 0
+        self._expanding: deque[int] = deque()
         self.tcp_ping_answered: Callable[[int], None] | None = None
         """Told the number of each ping that was answered by TCP."""
         self.local_state = b""
@@ -130,13 +135,40 @@ class Exchanges:
             fault = DecodeError(RejectReason.TOO_LARGE, "too many bytes of unfinished streams")
             self._refuse(number, stream, fault, now)
             return
-        self._buffered += len(data)
+        self._advance(number, stream, lambda: stream.reader.feed(data), now)
+
+    def expand(self, now: float) -> None:
+        """Expand a slice of the next compressed message in turn, so that none of them can hold up the ring."""
+        number = self._expanding.popleft()
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._advance(number, stream, stream.reader.step, now)
+        self._arm_expansion(now)
+
+    def _arm_expansion(self, now: float) -> None:
+        timer = (TimerKind.EXPAND, 0)
+        if self._expanding and timer not in self._context.timers:
+            self._context.timers.set(timer, now + _PAUSE_S)
+
+    def _advance(
+        self, number: int, stream: _Stream, action: Callable[[], StreamMessage | None], now: float
+    ) -> None:
+        reader = stream.reader
+        before, message, fault = reader.buffered, None, None
         try:
-            message = stream.reader.feed(data)
+            message = action()
         except DecodeError as error:
-            self._refuse(number, stream, error, now)
+            fault = error
+        self._buffered += reader.buffered - before
+        if fault is None and self._buffered > self._context.config.max_buffered_bytes:
+            fault = DecodeError(RejectReason.TOO_LARGE, "too many bytes of unfinished streams")
+        if fault is not None:
+            self._refuse(number, stream, fault, now)
             return
         if message is None:
+            if reader.expanding and number not in self._expanding:
+                self._expanding.append(number)
+                self._arm_expansion(now)
             return
         if stream.purpose is None:
             self._serve(number, stream, message, now)
@@ -145,6 +177,9 @@ class Exchanges:
 
     def ended(self, number: int, error: str | None, now: float) -> None:
         """The peer closed the stream, or it broke; `error` is None for an orderly end."""
+        if number in self._streams and self._streams[number].reader.expanding:
+            # Everything has come; only the expansion is not over.
+            return
         stream = self._forget(number)
         if stream is None:
             return

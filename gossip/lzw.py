@@ -79,42 +79,77 @@ def decompress(data: bytes, *, limit: int) -> bytes:
     Raises:
         DecodeError: an invalid code (MALFORMED), no end code (TRUNCATED), or more than `limit` bytes (TOO_LARGE).
     """
-    literals = [bytes((value,)) for value in range(256)]
-    table: list[bytes] = [*literals, b"", b""]
-    parts: list[bytes] = []
-    size = 0
-    width, ceiling = 9, 1 << 9
-    last = b""
-    bits = count = 0
-    for byte in data:
-        bits |= byte << count
-        count += 8
-        if count < width:
-            continue
-        code = bits & (ceiling - 1)
-        bits >>= width
-        count -= width
-        if code == _CLEAR:
-            del table[_END + 1 :]
-            width, ceiling, last = 9, 1 << 9, b""
-            continue
-        if code == _END:
-            return b"".join(parts)
-        known = len(table)
-        if code < known:
-            piece = table[code]
-        elif code == known and last:
-            piece = last + last[:1]
-        else:
-            raise DecodeError(RejectReason.MALFORMED, f"LZW code {code} is not defined yet")
-        if last and known <= _LAST_CODE:
-            table.append(last + piece[:1])
-        size += len(piece)
-        if size > limit:
-            raise DecodeError(RejectReason.TOO_LARGE, f"expands to more than {limit} bytes")
-        parts.append(piece)
-        last = piece
-        if len(table) == ceiling and width < _MAX_WIDTH:
-            width += 1
-            ceiling <<= 1
-    raise DecodeError(RejectReason.TRUNCATED, "LZW data has no end code")
+    decoder = Decoder(limit)
+    plain = decoder.take(data)
+    if not decoder.ended:
+        raise truncated()
+    return plain
+
+
+def truncated() -> DecodeError:
+    """What to say when the data is over before its end code."""
+    return DecodeError(RejectReason.TRUNCATED, "LZW data has no end code")
+
+
+class Decoder:
+    """Decodes piece by piece: the cost of a call is in proportion to its piece.
+
+    Args:
+        limit: most bytes to give back, all pieces together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._table = [*(bytes((value,)) for value in range(256)), b"", b""]
+        self._width = 9
+        self._last = b""
+        self._bits = self._count = 0
+        self.ended = False
+        """Whether the end code was seen; what follows it is ignored."""
+
+    def take(self, data: bytes | memoryview) -> bytes:
+        """Decode the next piece.
+
+        Raises:
+            DecodeError: MALFORMED or TOO_LARGE.
+        """
+        table, width, last = self._table, self._width, self._last
+        bits, count, size = self._bits, self._count, self._size
+        ceiling, limit = 1 << width, self._limit
+        parts: list[bytes] = []
+        for byte in data:
+            bits |= byte << count
+            count += 8
+            if count < width:
+                continue
+            code = bits & (ceiling - 1)
+            bits >>= width
+            count -= width
+            if code == _CLEAR:
+                del table[_END + 1 :]
+                width, ceiling, last = 9, 1 << 9, b""
+                continue
+            if code == _END:
+                self.ended = True
+                break
+            known = len(table)
+            if code < known:
+                piece = table[code]
+            elif code == known and last:
+                piece = last + last[:1]
+            else:
+                raise DecodeError(RejectReason.MALFORMED, f"LZW code {code} is not defined yet")
+            if last and known <= _LAST_CODE:
+                table.append(last + piece[:1])
+            size += len(piece)
+            if size > limit:
+                raise DecodeError(RejectReason.TOO_LARGE, f"expands to more than {limit} bytes")
+            parts.append(piece)
+            last = piece
+            if len(table) == ceiling and width < _MAX_WIDTH:
+                width += 1
+                ceiling <<= 1
+        self._width, self._last = width, last
+        self._bits, self._count, self._size = bits, count, size
+        return b"".join(parts)

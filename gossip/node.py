@@ -401,6 +401,8 @@ class SwimNode:
             case TimerKind.STREAM:
                 assert isinstance(which, int)
                 self._exchanges.expired(which, now)
+            case TimerKind.EXPAND:
+                self._exchanges.expand(now)
             case TimerKind.META:
                 self._membership.meta_due(now)
             case TimerKind.FAST_TICK | TimerKind.DIRECT | TimerKind.HEAL if self._lane is not None:

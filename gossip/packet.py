@@ -58,18 +58,21 @@ def expand(body: bytes | memoryview, limit: int) -> bytes:
     Raises:
         DecodeError: MALFORMED, TRUNCATED or TOO_LARGE (more than `limit` bytes).
     """
-    wrapped = decode_map(body, Compressed)
-    return expand_wrapped(wrapped, limit)
-
-
-def expand_wrapped(wrapped: Compressed, limit: int) -> bytes:
-    """The same, once the wrapper is decoded."""
-    if wrapped.algorithm != 0:
-        raise DecodeError(RejectReason.UNSUPPORTED, f"compression algorithm {wrapped.algorithm}")
-    data = lzw.decompress(wrapped.data, limit=limit)
+    data = lzw.decompress(compressed(decode_map(body, Compressed)), limit=limit)
     if not data:
         raise DecodeError(RejectReason.MALFORMED, "a compressed message expands to nothing")
     return data
+
+
+def compressed(wrapper: Compressed) -> bytes:
+    """The LZW data of a wrapper.
+
+    Raises:
+        DecodeError: UNSUPPORTED, another algorithm.
+    """
+    if wrapper.algorithm != 0:
+        raise DecodeError(RejectReason.UNSUPPORTED, f"compression algorithm {wrapper.algorithm}")
+    return wrapper.data
 
 
 def with_crc(message: bytes) -> bytes:

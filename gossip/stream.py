@@ -5,6 +5,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgpack
 
+from gossip import lzw
 from gossip.config import SwimConfig
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
@@ -26,8 +27,11 @@ from gossip.messages import (
     encode,
     from_object,
 )
-from gossip.packet import expand_wrapped
+from gossip.packet import compressed
 from gossip.sealing import overhead, seal, unseal
+
+_SLICE: Final = 1024
+"""Compressed bytes expanded at a time."""
 
 _FRAME_HEAD: Final = 5
 """Bytes before an encrypted frame: type and length."""
@@ -100,10 +104,29 @@ class StreamReader:
         """The label that must come first; None once it was seen."""
         self._sealed = bytearray()
         self._reader: _MessageReader | None = None
+        self._expansion: _Expansion | None = None
         self.buffered = 0
-        """Bytes taken in so far; the caller bounds them over all streams."""
+        """Bytes taken in and expanded so far; the caller bounds them over all streams."""
         self.key: bytes | None = None
         """The key under which the peer speaks, once known."""
+
+    @property
+    def expanding(self) -> bool:
+        """Whether everything has come, but `step` has still to expand some of it."""
+        return self._expansion is not None
+
+    def step(self) -> StreamMessage | None:
+        """Expand a slice of a compressed message, a millisecond's work; the message once it is complete.
+
+        Raises:
+            DecodeError: nothing good can follow any more.
+        """
+        assert self._expansion is not None
+        before = self._expansion.expanded
+        try:
+            return self._expansion.step()
+        finally:
+            self.buffered += self._expansion.expanded - before
 
     def feed(self, data: bytes) -> StreamMessage | None:
         """Take bytes in; the message once it is complete (what follows it is ignored).
@@ -111,9 +134,18 @@ class StreamReader:
         Raises:
             DecodeError: nothing good can follow any more.
         """
+        message = self._taken(data)
+        if isinstance(message, Compressed):
+            self._expansion = _Expansion(message, self._config)
+            return self.step()
+        return message
+
+    def _taken(self, data: bytes) -> StreamMessage | Compressed | None:
         self.buffered += len(data)
         if self.buffered > self._config.max_stream_bytes + _FRAME_HEAD:
             raise DecodeError(RejectReason.TOO_LARGE, f"more than {self._config.max_stream_bytes} bytes")
+        if self._expansion is not None:
+            return None
         if self._reader is not None:
             return self._reader.feed(data)
         self._sealed += data
@@ -140,7 +172,7 @@ class StreamReader:
         """What to say when the stream ends before the message does."""
         return DecodeError(RejectReason.TRUNCATED, f"ended after {self.buffered} bytes")
 
-    def _feed_frame(self) -> StreamMessage | None:
+    def _feed_frame(self) -> StreamMessage | Compressed | None:
         if self._keyring is None:
             raise DecodeError(RejectReason.ENCRYPTED, "an encrypted frame; this ring has no key")
         if len(self._sealed) < _FRAME_HEAD:
@@ -177,7 +209,7 @@ class _MessageReader:
             max_map_len=MAP_MAX,
         )
 
-    def feed(self, data: bytes) -> StreamMessage | None:
+    def feed(self, data: bytes) -> StreamMessage | Compressed | None:
         if self._kind is None:
             if not data:
                 return None
@@ -193,13 +225,11 @@ class _MessageReader:
         except MSGPACK_ERRORS as error:
             raise DecodeError(RejectReason.MALFORMED, f"stream: {type(error).__name__}") from None
 
-    def _advance(self) -> StreamMessage | None:
+    def _advance(self) -> StreamMessage | Compressed | None:
         assert self._kind is not None
         if self._header is None:
             message = from_object(self._unpacker.unpack(), _MAPS[self._kind])
-            if isinstance(message, Compressed):
-                return self._expanded(message)
-            if isinstance(message, (Ping, Ack, ErrorReply)):
+            if isinstance(message, (Compressed, Ping, Ack, ErrorReply)):
                 return message
             assert isinstance(message, (PushPullHeader, UserHeader))
             self._header = self._checked(message)
@@ -230,9 +260,26 @@ class _MessageReader:
             raise DecodeError(RejectReason.TOO_LARGE, f"announces {payload} bytes of user data")
         return header
 
-    def _expanded(self, wrapped: Compressed) -> StreamMessage:
-        plain = expand_wrapped(wrapped, self._config.max_decompressed_bytes)
-        message = _MessageReader(self._config, compressed=True).feed(plain)
-        if message is None:
+
+class _Expansion:
+    """A compressed message being expanded in slices, and read as it unfolds."""
+
+    def __init__(self, wrapper: Compressed, config: SwimConfig) -> None:
+        self._data = memoryview(compressed(wrapper))
+        self._decoder = lzw.Decoder(config.max_decompressed_bytes)
+        self._reader = _MessageReader(config, compressed=True)
+        self.expanded = 0
+
+    def step(self) -> StreamMessage | None:
+        plain = self._decoder.take(self._data[:_SLICE])
+        self._data = self._data[_SLICE:]
+        self.expanded += len(plain)
+        message = self._reader.feed(plain)
+        if message is not None:
+            assert not isinstance(message, Compressed), "refused by the inner reader"
+            return message
+        if self._decoder.ended:
             raise DecodeError(RejectReason.TRUNCATED, "a compressed stream ends within its message")
-        return message
+        if not self._data:
+            raise lzw.truncated()
+        return None

@@ -17,6 +17,7 @@ class TimerKind(IntEnum):
     PUSH_PULL = 7
     STREAM = 8
     META = 9
+    EXPAND = 13
 
 
 TimerKey: TypeAlias = tuple[TimerKind, str | int]

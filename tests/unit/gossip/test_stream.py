@@ -2,12 +2,13 @@
 
 import pytest
 
+from gossip import lzw
 from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import DecodeError, RejectReason
 from gossip.keyring import Keyring
 from gossip.member import MemberState
-from gossip.messages import Ack, ErrorReply, Ping, PushPullHeader, User, UserHeader, encode
+from gossip.messages import Ack, Compressed, ErrorReply, Ping, PushPullHeader, User, UserHeader, encode
 from gossip.outputs import (
     CloseStream,
     ExchangeEnded,
@@ -69,7 +70,6 @@ def test_every_message_in_every_form_and_any_pieces(name: str, form: str) -> Non
         (b"\x03\x80", None, RejectReason.UNSUPPORTED),
         (compress(compress(TABLE)), None, RejectReason.UNSUPPORTED),
         (compress(TABLE[:-1]), None, RejectReason.TRUNCATED),
-        (compress(bytes(1_100_000)), None, RejectReason.TOO_LARGE),
         (encode(PushPullHeader(1_000_000_000)), None, RejectReason.TOO_LARGE),
         (encode(PushPullHeader(0, 1_000_000_000)), None, RejectReason.TOO_LARGE),
         (encode(UserHeader(1_000_000_000)), None, RejectReason.TOO_LARGE),
@@ -81,6 +81,67 @@ def test_what_is_refused_and_why(data: bytes, keyring: Keyring | None, reason: R
     with pytest.raises(DecodeError) as refused:
         StreamReader(SwimConfig.lan(), keyring).feed(data)
     assert refused.value.reason is reason
+
+
+def test_what_expands_to_too_much_is_refused() -> None:
+    table = encode_push_pull([state(f"n{number}", 1) for number in range(100)], join=True)
+    config = SwimConfig(max_decompressed_bytes=1024)
+    with pytest.raises(DecodeError) as refused:
+        StreamReader(config, None).feed(compress(table))
+    assert refused.value.reason is RejectReason.TOO_LARGE
+
+
+LARGE = [state(f"node-{number}", number % 250) for number in range(3000)]
+
+
+def test_a_large_compressed_table_is_expanded_in_slices_while_pings_are_answered() -> None:
+    bench = Bench()
+    stream = bench.node.accept_stream(source=SOURCE, now=bench.now)
+    assert stream is not None
+    bench.node.receive_stream(stream, compress(encode_push_pull(LARGE, join=True)), now=bench.now)
+    assert not of(WriteStream, bench.node.take_outputs())
+    bench.node.stream_ended(stream, error=None, now=bench.now)
+    slices = 0
+    while len(bench.node.members()) == 1:
+        slices += 1
+        assert slices < 1000
+        deadline = bench.node.next_deadline()
+        assert deadline is not None
+        assert deadline < bench.now + 0.1
+        bench.now = deadline
+        bench.node.handle_timer(bench.now)
+        answers = bench.messages(bench.hear(Ping(slices, "me")))
+        assert Ack(slices) in [message for _, message in answers]
+    assert slices > 10
+    assert len(bench.node.members()) == 3001
+
+
+def test_many_bombs_at_once_share_the_slices_and_their_bytes_are_bounded() -> None:
+    bench = Bench(SwimConfig(max_buffered_bytes=200_000))
+    bomb = compress(encode_user(bytes(1_000_000)))
+    for _ in range(20):
+        stream = bench.node.accept_stream(source=SOURCE, now=bench.now)
+        assert stream is not None
+        bench.node.receive_stream(stream, bomb, now=bench.now)
+    bench.wait(1.0)
+    assert bench.node._exchanges._buffered == 0
+    assert bench.node.counters.rejected[RejectReason.TOO_LARGE] == 20
+    assert not bench.node._exchanges._expanding
+
+
+@pytest.mark.parametrize("cut", [0.2, 0.5, 0.99])
+def test_a_compressed_stream_that_lacks_its_end_is_refused(cut: float) -> None:
+    packed = lzw.compress(encode_push_pull(LARGE[:500], join=True))
+    reader = StreamReader(SwimConfig.lan(), None)
+
+    def expand() -> None:
+        assert reader.feed(encode(Compressed(0, packed[: int(len(packed) * cut)]))) is None
+        for _ in packed:
+            assert reader.step() is None
+
+    with pytest.raises(DecodeError) as refused:
+        expand()
+    assert refused.value.reason is RejectReason.TRUNCATED
 
 
 def serve(bench: Bench, data: bytes) -> list[Output]:
