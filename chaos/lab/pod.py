@@ -164,7 +164,7 @@ class PodWorker:
                 await attempt()
             except NotYet as reason:
                 self._wait_for_all(reason.reason, reason.message)
-            except (LabError, ClusterError, OSError) as error:
+            except (LabError, ClusterError, OSError, ValueError) as error:
                 self._wait_for_all("ContainerCreating", str(error))
             else:
                 return True
@@ -349,7 +349,7 @@ class PodWorker:
                 sources = await fetch_sources(self._host.api, self.pod)
                 for volume in watched:
                     self._volumes.put(volume.name, volume_files(volume, sources))
-            except (NotYet, ClusterError) as error:
+            except (NotYet, ClusterError, OSError) as error:
                 self._host.note(f"volumes of {self.pod.metadata.key}: {error}")
 
     # -- probes -------------------------------------------------------------------------------------------
