@@ -27,6 +27,8 @@ class Meta:
     """The member may own addresses."""
     segments: tuple[bytes, ...] = field(default=())
     """4-byte hashes of the layer 2 segments on which it is heard."""
+    instance: bytes = b""
+    """Drawn at each start of the process: who comes back from the dead with the same one was never dead."""
 
     def encode(self) -> bytes:
         """The bytes for the ring.
@@ -41,6 +43,7 @@ class Meta:
                 "d": self.draining,
                 "e": self.eligible,
                 "g": b"".join(self.segments),
+                "i": self.instance,
                 "s": self.software,
                 "v": self.version,
             },
@@ -63,7 +66,10 @@ class Meta:
             return None
         software, version = body.get(b"s"), body.get(b"v")
         draining, eligible, hashes = body.get(b"d", False), body.get(b"e", True), body.get(b"g", b"")
-        if not (isinstance(software, bytes) and isinstance(version, bytes) and isinstance(hashes, bytes)):
+        instance = body.get(b"i", b"")
+        if not (isinstance(software, bytes) and isinstance(version, bytes)):
+            return None
+        if not (isinstance(hashes, bytes) and isinstance(instance, bytes)):
             return None
         if not (isinstance(draining, bool) and isinstance(eligible, bool)) or len(hashes) % SEGMENT_SIZE:
             return None
@@ -77,4 +83,10 @@ class Meta:
             draining=draining,
             eligible=eligible,
             segments=tuple(hashes[i : i + SEGMENT_SIZE] for i in range(0, len(hashes), SEGMENT_SIZE)),
+            instance=instance,
         )
+
+
+def is_ours(data: bytes) -> bool:
+    """Whether this is the meta of one of our members."""
+    return Meta.decode(data) is not None

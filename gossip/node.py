@@ -351,9 +351,7 @@ class SwimNode:
             if lane is not None:
                 lane.accused(message, source, now)
         else:
-            self._membership.dead(
-                message, now, gossip=lane is None or not lane.secret(message, source)
-            )
+            self._membership.dead(message, now, gossip=lane is None or not lane.secret(message, source))
         if lane is not None and me.incarnation != incarnation:
             lane.refute(self._membership.own_alive(), now)
 
@@ -405,7 +403,8 @@ class SwimNode:
                 self._exchanges.expand(now)
             case TimerKind.META:
                 self._membership.meta_due(now)
-            case TimerKind.FAST_TICK | TimerKind.DIRECT | TimerKind.HEAL if self._lane is not None:
+            case TimerKind.FAST_TICK | TimerKind.DIRECT | TimerKind.HEAL:
+                assert self._lane is not None
                 self._lane.fire(kind, at, now)
 
     def _arm_gossip(self, now: float) -> None:

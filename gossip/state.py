@@ -15,6 +15,7 @@ from gossip.context import Context
 from gossip.errors import RejectReason, UsageError
 from gossip.member import Member, MemberState, MemberView, Versions
 from gossip.messages import UINT32_MAX, Alive, Dead, NodeState, Suspect, encode
+from gossip.meta import is_ours
 from gossip.outputs import (
     LeaveDone,
     MemberAlive,
@@ -56,6 +57,8 @@ class Membership:
         self.former: OrderedDict[str, MemberView] = OrderedDict()
         """Members that died and were forgotten, the latest last."""
         self.leaving = False
+        self.on_change: Callable[[Member, float], None] | None = None
+        """Told of each member, with the time, that came to life, died, left, or has another meta or address."""
         self._meta_since = now - context.config.meta_min_interval_s
         self._meta_wanted: bytes | None = None
 
@@ -89,7 +92,7 @@ class Membership:
             if member is None:
                 return
         elif (member.addr, member.port) != (message.addr, port):
-            moved = self._may_move(member, now) and is_address(message.addr)
+            moved = self._may_move(member, message.meta, now) and is_address(message.addr)
             if not moved:
                 self._reject_conflict(member, message.addr, port, source, now)
                 return
@@ -123,8 +126,8 @@ class Membership:
         self._context.counters.suspicions += 1
         self._context.emit(MemberSuspect(member.view(), message.accuser))
 
-    def dead(self, message: Dead, now: float) -> None:
-        """A member is said to be dead, or by itself to have left."""
+    def dead(self, message: Dead, now: float, *, gossip: bool = True) -> None:
+        """A member is said to be dead, or by itself to have left; `gossip` tells whether the word is passed on."""
         member = self.members.get(message.node)
         if member is None or message.incarnation < member.incarnation:
             return
@@ -137,13 +140,14 @@ class Membership:
                 self._refute(message.incarnation, message.accuser)
                 return
             self._queue.put(member.name, encode(message), on_done=lambda: self._context.emit(LeaveDone()))
-        else:
+        elif gossip:
             self._queue.put(member.name, encode(message))
         member.incarnation = message.incarnation
         member.state = MemberState.LEFT if left else MemberState.DEAD
         member.since = now
         if member is self.me:
             return
+        self._changed(member, now)
         if left:
             self._context.emit(MemberLeft(member.view()))
         else:
@@ -180,6 +184,7 @@ class Membership:
             member.incarnation = state.incarnation
             member.state = MemberState.ALIVE
             self._insert(member)
+            self._changed(member, now)
 
     def suspicion_expired(self, name: str, now: float) -> None:
         """The time to refute is over."""
@@ -309,6 +314,7 @@ class Membership:
         if before is not MemberState.ALIVE:
             member.state = MemberState.ALIVE
             member.since = now
+        self._changed(member, now)
         if not before.present:
             self.former.pop(member.name, None)
             self._context.emit(MemberJoined(member.view()))
@@ -318,11 +324,18 @@ class Membership:
         if member.meta != meta_before:
             self._context.emit(MemberUpdated(member.view()))
 
-    def _may_move(self, member: Member, now: float) -> bool:
+    def _may_move(self, member: Member, meta: bytes, now: float) -> bool:
         if member.state is MemberState.LEFT:
             return True
-        reclaim = self._context.config.dead_node_reclaim_time_s
+        config = self._context.config
+        reclaim = config.dead_node_reclaim_time_s
+        if config.fast_lane is not None and is_ours(member.meta) and is_ours(meta):
+            reclaim = min(reclaim or config.fast_lane.reclaim_s, config.fast_lane.reclaim_s)
         return member.state is MemberState.DEAD and reclaim > 0 and now - member.since > reclaim
+
+    def _changed(self, member: Member, now: float) -> None:
+        if self.on_change is not None:
+            self.on_change(member, now)
 
     def _reject_conflict(self, member: Member, addr: bytes, port: int, source: Endpoint, now: float) -> None:
         other = Endpoint(display(addr), port).text
@@ -343,10 +356,13 @@ class Membership:
         self._announce_self(me.endpoint.host)
         self._context.emit(Refuted(me.incarnation, accuser))
 
-    def _announce_self(self, key: str) -> None:
+    def own_alive(self) -> bytes:
+        """What this node says of itself, as a message."""
         me = self.me
-        message = Alive(me.incarnation, me.name, me.addr, me.port, me.meta, me.versions.encode())
-        self._queue.put(key, encode(message))
+        return encode(Alive(me.incarnation, me.name, me.addr, me.port, me.meta, me.versions.encode()))
+
+    def _announce_self(self, key: str) -> None:
+        self._queue.put(key, self.own_alive())
 
     def _version_fault(self, states: Sequence[NodeState]) -> str | None:
         """Whether all tables together could agree on versions (memberlist state.go, verifyProtocol)."""

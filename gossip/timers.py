@@ -18,6 +18,9 @@ class TimerKind(IntEnum):
     STREAM = 8
     META = 9
     EXPAND = 13
+    FAST_TICK = 10
+    DIRECT = 11
+    HEAL = 12
 
 
 TimerKey: TypeAlias = tuple[TimerKind, str | int]

@@ -38,6 +38,11 @@ class Transmitter:
             parts += self._queue.take(free, len(self._membership.order))
         self._emit(to, parts, crc=False)
 
+    def send_alone(self, to: Endpoint, message: bytes) -> None:
+        """One message with nothing behind it: what goes to the same few members at a quick pace would take all the
+        queued broadcasts with it, and they would never reach the others."""
+        self._emit(to, [message], crc=False)
+
     def send_together(self, to: Member, parts: list[bytes]) -> None:
         """Just these messages in one packet to a member."""
         self._emit(to.endpoint, parts, crc=understands_crc(to))
