@@ -86,6 +86,8 @@ class Stall(LastingFault, frozen=True, tag="stall"):
     """The process does nothing; what arrives waits in its sockets."""
 
     for_s: Seconds = 0.9
+    freezes: Literal["loop", "all"] = "loop"
+    """The ring's event loop only, or the process that answers on the wire too."""
 
 
 class Starve(LastingFault, frozen=True, tag="starve"):

@@ -46,6 +46,8 @@ class Host:
         "moved",
         "name",
         "node",
+        "plain",
+        "silent_until",
         "slowness",
         "wake_at",
         "working",
@@ -59,6 +61,10 @@ class Host:
         self.life = 0
         """Counts the starts, so that what was meant for an earlier life misses."""
         self.meta = b""
+        self.plain = False
+        """Whether a member of memberlist runs here, without our meta and fast lane."""
+        self.silent_until = 0.0
+        """Until when the process that answers on the wire stands still."""
         self.moved = False
         """Whether it was last started at another address than before."""
         self.changed_at = now

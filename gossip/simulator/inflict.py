@@ -51,7 +51,7 @@ def inflict(fault: AnyFault, names: Sequence[str], simulation: Simulation, rng: 
             _set_network(simulation, fault.network)
         case Stall():
             for name in names:
-                simulation.stall(name, fault.for_s)
+                simulation.stall(name, fault.for_s, whole=fault.freezes == "all")
         case Starve():
             _set_slowness(names, simulation, fault.factor)
             simulation.at(fault.for_s, partial(_set_slowness, names, simulation, 1.0))

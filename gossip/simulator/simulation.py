@@ -6,6 +6,7 @@ Everything follows from the seed; the transcript of a run is the same text each 
 import heapq
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -13,10 +14,12 @@ from gossip.address import Endpoint, packed
 from gossip.config import SwimConfig
 from gossip.keyring import Keyring
 from gossip.messages import NodeState
+from gossip.meta import Meta
 from gossip.node import SwimNode
 from gossip.outputs import (
     CloseStream,
     MemberDead,
+    MemberDoubtful,
     MemberJoined,
     MemberLeft,
     OpenStream,
@@ -25,13 +28,19 @@ from gossip.outputs import (
     WriteStream,
 )
 from gossip.simulator.happening import Happening
-from gossip.simulator.host import NEVER, SOCKET_QUEUE, FarEnd, Host
-from gossip.simulator.network import Network
+from gossip.simulator.host import NEVER, SOCKET_QUEUE, Host
+from gossip.simulator.network import Link, Network
+from gossip.simulator.streams import Streams
+from gossip.simulator.wire import Wire
+from gossip.watch import WireAnswer
 
 PORT: Final = 7946
 
 _REJOIN_PEERS: Final = 3
 """Missing members that an application dials at once."""
+
+_NEIGHBOURS: Final = 3
+"""Neighbours that prove a port by answering on the wire; a gateway that always answers is not counted on."""
 
 _HAIR_S: Final = 1e-6
 
@@ -46,6 +55,7 @@ class Simulation:
         keyring: keys of the ring; None runs faster.
         cpu_s: what each datagram, in or out, costs the process that handles it.
         rejoin_s: how often each member's application dials members that it misses; 0 for never.
+        wire: whether applications can ask on the wire for members that the fast lane doubts.
     """
 
     def __init__(
@@ -57,10 +67,14 @@ class Simulation:
         keyring: Keyring | None = None,
         cpu_s: float = 0.0,
         rejoin_s: float = 0.0,
+        wire: bool = False,
     ) -> None:
         self._rng = random.Random(seed)  # noqa: S311 - chance, not secrets
         self.config: Final = config or SwimConfig.lan()
+        self._plain_config = replace(self.config, fast_lane=None)
         self._keyring = keyring
+        self._streams = Streams(self)
+        self._wire = Wire(self, self._rng) if wire else None
         self._cpu_s = cpu_s
         self._rejoin_s = rejoin_s
         # An odd start shows code that mixes clocks.
@@ -122,23 +136,29 @@ class Simulation:
         """All members that were ever started, in the order of their first start."""
         return list(self._hosts)
 
-    def form(self, names: Sequence[str], *, meta: bytes = b"") -> None:
-        """Start a ring whose members know each other already, as after a long time."""
+    def form(self, names: Sequence[str], *, plain: int = 0) -> None:
+        """Start a ring whose members know each other already, as after a long time; the last `plain` of them are
+        members of memberlist, without our meta and without a fast lane."""
         hosts = [self._new_host(name) for name in names]
-        for host in hosts:
-            host.meta = meta
+        for host in hosts[len(hosts) - plain :]:
+            host.plain = True
         versions = self.config.versions.encode()
+        for host in hosts:
+            host.meta = self._usual_meta(host)
         states = [
-            NodeState(host.name, packed(host.endpoint.host), host.endpoint.port, meta, 1, 0, versions)
+            NodeState(host.name, packed(host.endpoint.host), host.endpoint.port, host.meta, 1, 0, versions)
             for host in hosts
         ]
         for host in hosts:
             node = self._start(host)
             node.assume(states, now=host.clock(self.now))
-            self._settle(host)
+            self.settle(host)
 
-    def launch(self, name: str, *, join: Iterable[str] = (), meta: bytes = b"", move: bool = False) -> None:
-        """Start a member, also again after a crash (at another address with `move`), and let it join others."""
+    def launch(
+        self, name: str, *, join: Iterable[str] = (), meta: bytes | None = None, move: bool = False
+    ) -> None:
+        """Start a member, also again after a crash (at another address with `move`), and let it join others. With
+        `meta` None it is our own where the ring has a fast lane, else empty."""
         host = self._hosts.get(name)
         if host is None:
             host = self._new_host(name)
@@ -150,7 +170,7 @@ class Simulation:
             del self._by_endpoint[host.endpoint]
             host.endpoint = self._new_endpoint()
             self._by_endpoint[host.endpoint] = host
-        host.meta = meta
+        host.meta = self._usual_meta(host) if meta is None else meta
         host.absent = set(self._hosts) - {name}
         self._start(host)
         self.join(name, join)
@@ -159,19 +179,19 @@ class Simulation:
         """Let a running member join others by their addresses."""
         host = self._hosts[name]
         self.node(name).join([self._hosts[seed].endpoint for seed in seeds], now=host.clock(self.now))
-        self._settle(host)
+        self.settle(host)
 
     def leave(self, name: str) -> None:
         """Let a member say goodbye; it runs on until it is crashed."""
         host = self._hosts[name]
         self.node(name).leave(now=host.clock(self.now))
-        self._settle(host)
+        self.settle(host)
 
     def set_meta(self, name: str, meta: bytes) -> None:
         """Let a member announce another meta."""
         host = self._hosts[name]
         self.node(name).set_meta(meta, now=host.clock(self.now))
-        self._settle(host)
+        self.settle(host)
 
     def crash(self, name: str) -> None:
         """Cut a member's power: nothing is sent any more, nothing is answered."""
@@ -210,21 +230,47 @@ class Simulation:
         host = self._hosts[name]
         host.set_rate(rate, self.now)
         host.wake_at = NEVER
-        self._settle(host)
+        self.settle(host)
 
     def reach(self, name: str, other: str) -> bool:
         """Whether both run and packets can go both ways between them."""
         one, two = self._hosts[name], self._hosts[other]
         return one.node is not None and two.node is not None and one.link.carries_streams_to(two.link)
 
-    def stall(self, name: str, seconds: float) -> None:
-        """Keep a process from doing anything: what arrives waits in its sockets, then comes before any timer."""
+    def stall(self, name: str, seconds: float, *, whole: bool = False) -> None:
+        """Keep a process from doing anything: what arrives waits in its sockets, then comes before any timer. With
+        `whole` the process that answers on the wire stands still too."""
         host = self._hosts[name]
+        if whole:
+            host.silent_until = max(host.silent_until, self.now + seconds)
         host.free_at = max(host.free_at, self.now + seconds)
+
+    def loses(self, near: Link, far: Link) -> bool:
+        """Whether a packet from one port to another falls victim to chance now."""
+        network, draw = self._network, self._rng.random
+        if network.loss and draw() < network.loss:
+            return True
+        if (near.loss_out and draw() < near.loss_out) or (far.loss_in and draw() < far.loss_in):
+            return True
+        bursts = network.bursts
+        return bursts is not None and (
+            near.loses(bursts, self._rng, self.now) or far.loses(bursts, self._rng, self.now)
+        )
+
+    def tell_wire(self, host: Host, life: int, name: str, answer: WireAnswer, proven: bool) -> None:
+        """The application of a host has asked on the wire."""
+
+        def tell() -> None:
+            if host.node is not None and host.life == life:
+                host.node.wire_evidence(name, answer, own_link_proven=proven, now=host.clock(self.now))
+                self.settle(host)
+
+        if host.node is not None and host.life == life:
+            self.arrive(host, tell)
 
     def at(self, seconds: float, action: Callable[[], None]) -> None:
         """Do something this many simulated seconds from now."""
-        self._at(self.now + seconds, action)
+        self.schedule(self.now + seconds, action)
 
     def run(self, seconds: float) -> None:
         """Let this much virtual time pass."""
@@ -266,7 +312,8 @@ class Simulation:
         self.now = end
         return reached()
 
-    def _at(self, at: float, action: Callable[[], None]) -> None:
+    def schedule(self, at: float, action: Callable[[], None]) -> None:
+        """Do something at this moment of `now`; of equal moments, the first scheduled comes first."""
         self._number += 1
         heapq.heappush(self._events, (at, self._number, action))
 
@@ -285,6 +332,11 @@ class Simulation:
         self._by_endpoint[host.endpoint] = host
         return host
 
+    def _usual_meta(self, host: Host) -> bytes:
+        if self.config.fast_lane is None or host.plain:
+            return b""
+        return Meta(software="vipring", version="simulated", instance=self._rng.randbytes(8)).encode()
+
     def _start(self, host: Host) -> SwimNode:
         host.life += 1
         host.wake_at = NEVER
@@ -296,7 +348,7 @@ class Simulation:
         node = host.node = SwimNode(
             name=host.name,
             advertise=host.endpoint,
-            config=self.config,
+            config=self._plain_config if host.plain else self.config,
             keyring=self._keyring,
             meta=host.meta,
             rng=rng,
@@ -305,7 +357,7 @@ class Simulation:
         )
         self._count(1)
         if self._rejoin_s:
-            self._at(self.now + self._rejoin_s * rng.random(), partial(self._rejoin, host, host.life))
+            self.schedule(self.now + self._rejoin_s * rng.random(), partial(self._rejoin, host, host.life))
         return node
 
     def _rejoin(self, host: Host, life: int) -> None:
@@ -314,9 +366,11 @@ class Simulation:
         if host.absent and host.free_at <= self.now:
             missing = sorted(host.absent)
             self.join(host.name, self._rng.sample(missing, min(_REJOIN_PEERS, len(missing))))
-        self._at(self.now + self._rejoin_s * self._rng.uniform(0.8, 1.2), partial(self._rejoin, host, life))
+        self.schedule(
+            self.now + self._rejoin_s * self._rng.uniform(0.8, 1.2), partial(self._rejoin, host, life)
+        )
 
-    def _settle(self, host: Host) -> None:
+    def settle(self, host: Host) -> None:
         """Perform what a node wants after an input, and arm its one deadline."""
         node = host.node
         if node is None:
@@ -325,23 +379,31 @@ class Simulation:
             if type(output) is SendDatagram:
                 self._send(host, output)
             elif isinstance(output, OpenStream):
-                self._open(host, output)
+                self._streams.open(host, output)
             elif isinstance(output, WriteStream):
-                self._write(host, output.stream, output.data, close=True)
+                self._streams.write(host, output.stream, output.data, close=True)
             elif isinstance(output, CloseStream):
-                self._close(host, output.stream)
+                self._streams.close(host, output.stream)
             else:
                 self._tell(host, output)
         deadline = node.next_deadline()
         if deadline is not None and deadline < host.wake_at:
             host.wake_at = deadline
-            self._at(max(host.moment(deadline), self.now), partial(self._wake, host, host.life, deadline))
+            self.schedule(
+                max(host.moment(deadline), self.now), partial(self._wake, host, host.life, deadline)
+            )
 
     def _tell(self, host: Host, output: Output) -> None:
         if isinstance(output, MemberJoined):
             host.absent.discard(output.view.name)
         elif isinstance(output, MemberDead | MemberLeft):
             host.absent.add(output.view.name)
+        elif isinstance(output, MemberDoubtful) and self._wire is not None:
+            others = [
+                other for name, other in self._hosts.items() if name not in (host.name, output.view.name)
+            ]
+            neighbours = self._rng.sample(others, min(_NEIGHBOURS, len(others)))
+            self._wire.ask(host, self._hosts[output.view.name], neighbours)
         happening = Happening(self.elapsed, host.name, output)
         self.happenings.append(happening)
         for listener in self.listeners:
@@ -362,9 +424,9 @@ class Simulation:
         if deadline is not None and deadline <= at < shown + _HAIR_S:
             # By way of true time and back, the clock may show a hair less than it was waited for.
             node.handle_timer(max(at, shown))
-        self._settle(host)
+        self.settle(host)
 
-    def _arrive(self, host: Host, job: Callable[[], None]) -> None:
+    def arrive(self, host: Host, job: Callable[[], None]) -> None:
         """Something is in a socket of a host: the process takes it up when it is free."""
         if host.inbox or host.free_at > self.now:
             host.inbox.append(job)
@@ -372,10 +434,23 @@ class Simulation:
         else:
             job()
 
+    def charge(self, host: Host) -> None:
+        """Let the process of a host be busy with one packet."""
+        if self._cpu_s:
+            host.free_at = max(host.free_at, self.now) + self._cpu_s * host.slowness
+
+    def host_at(self, endpoint: Endpoint) -> Host | None:
+        """The machine at an address."""
+        return self._by_endpoint.get(endpoint)
+
+    def delay(self) -> float:
+        """How long a packet is on its way now."""
+        return self._delay()
+
     def _come_back(self, host: Host) -> None:
         if not host.working:
             host.working = True
-            self._at(max(host.free_at, self.now), partial(self._work, host, host.life))
+            self.schedule(max(host.free_at, self.now), partial(self._work, host, host.life))
 
     def _work(self, host: Host, life: int) -> None:
         if host.node is None or host.life != life:
@@ -398,22 +473,14 @@ class Simulation:
         if self._cpu_s:
             leaves = host.free_at = max(host.free_at, leaves) + self._cpu_s * host.slowness
         target = self._by_endpoint.get(output.to)
-        if target is None or (network.loss and draw() < network.loss):
-            return
-        near, far = host.link, target.link
-        if (near.loss_out and draw() < near.loss_out) or (far.loss_in and draw() < far.loss_in):
-            return
-        bursts = network.bursts
-        if bursts is not None and (
-            near.loses(bursts, self._rng, self.now) or far.loses(bursts, self._rng, self.now)
-        ):
+        if target is None or self.loses(host.link, target.link):
             return
         copies = 2 if network.duplicate and draw() < network.duplicate else 1
         for _ in range(copies):
             at = leaves + self._delay()
             if network.reorder and draw() < network.reorder:
                 at += network.reorder_s
-            self._at(at, partial(self._deliver, host, target, data))
+            self.schedule(at, partial(self._deliver, host, target, data))
 
     def _deliver(self, source: Host, target: Host, data: bytes) -> None:
         if target.node is None or target.link.side != source.link.side:
@@ -432,68 +499,4 @@ class Simulation:
             host.free_at = self.now + self._cpu_s * host.slowness
         if host.node is not None:
             host.node.receive_datagram(data, source=source, now=host.clock(self.now))
-            self._settle(host)
-
-    def _open(self, host: Host, output: OpenStream) -> None:
-        target = self._by_endpoint.get(output.to)
-        if target is None:
-            return
-        life, number = host.life, output.stream
-
-        def connected() -> None:
-            if target.node is None or host.life != life or not host.link.carries_streams_to(target.link):
-                return
-            source = Endpoint(host.endpoint.host, 40_000 + number % 20_000)
-            accepted = target.node.accept_stream(source=source, now=target.clock(self.now))
-            if accepted is not None:
-                host.far_ends[number] = FarEnd(target, accepted)
-                target.far_ends[accepted] = FarEnd(host, number)
-                self._write(host, number, output.data, close=False)
-            self._settle(target)
-
-        # The handshake takes a way and back before data can follow.
-        self._at(self.now + self._delay() + self._delay(), partial(self._arrive, target, connected))
-
-    def _write(self, host: Host, number: int, data: bytes, *, close: bool) -> None:
-        far = host.far_ends.get(number)
-        if far is None:
-            return
-        target = far.host
-
-        def arrived() -> None:
-            if not self._reaches(host, far):
-                return
-            assert target.node is not None
-            if self._cpu_s:
-                target.free_at = self.now + self._cpu_s * target.slowness
-            target.node.receive_stream(far.number, data, now=target.clock(self.now))
-            self._settle(target)
-
-        far.arrives = max(far.arrives, self.now + self._delay())
-        self._at(far.arrives, partial(self._arrive, target, arrived))
-        if close:
-            self._close(host, number)
-
-    def _close(self, host: Host, number: int) -> None:
-        far = host.far_ends.pop(number, None)
-        if far is None:
-            return
-        target = far.host
-
-        def closed() -> None:
-            if target.life != far.life:
-                return
-            target.far_ends.pop(far.number, None)
-            if self._reaches(host, far):
-                assert target.node is not None
-                target.node.stream_ended(far.number, error=None, now=target.clock(self.now))
-                self._settle(target)
-
-        at = max(far.arrives, self.now + self._delay())
-        self._at(at, partial(self._arrive, target, closed))
-
-    def _reaches(self, host: Host, far: FarEnd) -> bool:
-        target = far.host
-        return (
-            target.node is not None and target.life == far.life and host.link.carries_streams_to(target.link)
-        )
+            self.settle(host)

@@ -26,6 +26,10 @@ class Setting:
 
     members: int
     plan: Plan
+    plain: int = 0
+    """Members, the last by number, that are memberlist's: without our meta and fast lane."""
+    wire: bool = True
+    """Whether members that the fast lane doubts can be asked on the wire."""
     config: SwimConfig = field(default_factory=SwimConfig.lan)
     cpu_s: float = 150e-6
     """Cost of each datagram to the process that sends or receives it."""
@@ -123,10 +127,15 @@ def run(setting: Setting, seed: int, schedule: tuple[AnyFault, ...] | None = Non
     plan, config = setting.plan, setting.config
     faults = setting.schedule(seed) if schedule is None else schedule
     simulation = Simulation(
-        seed, config=config, network=plan.network, cpu_s=setting.cpu_s, rejoin_s=setting.rejoin_s
+        seed,
+        config=config,
+        network=plan.network,
+        cpu_s=setting.cpu_s,
+        rejoin_s=setting.rejoin_s,
+        wire=setting.wire,
     )
     rng = random.Random(f"run {seed}")  # noqa: S311 - chance, and repeatable
-    simulation.form(setting.names)
+    simulation.form(setting.names, plain=setting.plain)
     simulation.run((WARM_UP_PROBES + rng.random()) * config.probe_interval_s)
     moves = any(isinstance(fault, Restart) and fault.move for fault in faults)
     bounds = Bounds.of(config, setting.members, setting.rejoin_s, moves=moves)
