@@ -401,6 +401,12 @@ def from_object(body: object, struct: type[T]) -> T:
     return struct(*values)
 
 
+def class_name(message: bytes) -> str:
+    """Name of the class of an encoded message that travels in datagrams."""
+    struct = _PACKET_MESSAGES.get(message[0])
+    return struct.__name__ if struct is not None else User.__name__
+
+
 def decode_packet_message(data: bytes) -> PacketMessage:
     """Read one unwrapped message of a datagram.
 

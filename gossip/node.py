@@ -263,6 +263,9 @@ class SwimNode:
             if not self._encrypted and _looks_encrypted(data):
                 reason, detail = RejectReason.ENCRYPTED, "looks encrypted; this ring has no key"
             self._context.reject(source, reason, detail, now)
+        kind = type(messages[0]).__name__ if messages else "rejected"
+        counters.packets_in_by[kind] += 1
+        counters.bytes_in_by[kind] += len(data)
         for message in messages:
             counters.messages_in[type(message).__name__] += 1
             self._receive(message, source, now)
@@ -300,6 +303,9 @@ class SwimNode:
     def handle_timer(self, now: float) -> None:
         """Do what is due, in the order of the deadlines; early calls do nothing."""
         timers = self._context.timers
+        earliest = timers.next()
+        if earliest is not None and earliest <= now:
+            self._context.counters.lag.add(now - earliest)
         while (due := timers.pop(now)) is not None:
             (kind, which), at = due
             self._fire(kind, which, at, now)

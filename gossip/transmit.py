@@ -5,6 +5,7 @@ from typing import Final
 from gossip.address import Endpoint
 from gossip.context import Context
 from gossip.member import Member
+from gossip.messages import class_name
 from gossip.outputs import SendDatagram
 from gossip.packet import COMPOUND_OVERHEAD, PacketCodec
 from gossip.queue import BroadcastQueue
@@ -60,4 +61,7 @@ class Transmitter:
         counters = self._context.counters
         counters.packets_out += 1
         counters.bytes_out += len(data)
+        kind = class_name(parts[0])
+        counters.packets_out_by[kind] += 1
+        counters.bytes_out_by[kind] += len(data)
         self._context.outputs.append(SendDatagram(to, data))

@@ -43,7 +43,7 @@ from cluster.client import ApiClient
 from cluster.events import EventRecorder, reference
 from election.order import Order
 from gossip.errors import RejectReason
-from gossip.outputs import EventsLost, MembershipEvent, PeerRejected, Refuted
+from gossip.outputs import EventsLost, MemberDoubtful, MembershipEvent, PeerRejected, Refuted
 from speaker.announced import Announced, Notice, ServiceAnnounced
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
@@ -220,6 +220,7 @@ class Speaker:
             return
         if self._ring.ring is not None:
             self.state.ring_counters = self._ring.ring.counters
+            self.state.ring_queue = self._ring.queue_depth
         self._roster = self._present()
         if not self.state.joined:
             log.info("ringJoined", members=sorted(self._ring.members()), eligible=self._ring.eligible)
@@ -238,6 +239,8 @@ class Speaker:
                 log.warning("refuted", incarnation=event.incarnation, by=event.accuser)
             case PeerRejected():
                 self._rejected(event)
+            case MemberDoubtful():
+                log.debug("memberDoubtful", member=event.view.name, misses=event.misses)
             case EventsLost():
                 log.warning("eventsLost", count=event.count)
                 self._roster = self._present()
@@ -247,7 +250,7 @@ class Speaker:
 
     def _member_event(self, event: MemberEvent) -> None:
         name = event_name(event)
-        self.state.membership_events[name] += 1
+        self.state.member_event(event.view.name, name, time.monotonic())
         _write(member_line(event))
         if may_own(event.view):
             self._roster.add(event.view.name)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from gossip.counters import BOUNDS_S, Counters, Histogram
 from gossip.member import MemberState
 from speaker.state import SpeakerState
 
@@ -127,21 +129,77 @@ class SpeakerCollector(Collector):
         if counters is None:
             return
         packets = CounterMetricFamily(
-            "vipring_ring_packets", "UDP packets of the ring.", labels=["direction"]
+            "vipring_ring_packets",
+            "UDP packets of the ring, by their first message.",
+            labels=["direction", "type"],
         )
-        packets.add_metric(["in"], counters.packets_in)
-        packets.add_metric(["out"], counters.packets_out)
-        yield packets
         traffic = CounterMetricFamily(
-            "vipring_ring_bytes", "Bytes of the ring's UDP packets.", labels=["direction"]
+            "vipring_ring_bytes", "Bytes of the ring's UDP packets.", labels=["direction", "type"]
         )
-        traffic.add_metric(["in"], counters.bytes_in)
-        traffic.add_metric(["out"], counters.bytes_out)
+        for direction, numbers, sizes in (
+            ("in", counters.packets_in_by, counters.bytes_in_by),
+            ("out", counters.packets_out_by, counters.bytes_out_by),
+        ):
+            for kind, count in numbers.items():
+                labels = [direction, kind[0].lower() + kind[1:]]
+                packets.add_metric(labels, count)
+                traffic.add_metric(labels, sizes[kind])
+        yield packets
         yield traffic
         rejected = CounterMetricFamily("vipring_ring_rejected", "Input of peers refused.", labels=["reason"])
         for reason, count in counters.rejected.items():
             rejected.add_metric([str(reason)], count)
         yield rejected
+        yield from self._health(counters)
+
+    def _health(self, counters: Counters) -> Iterator[Metric]:
+        for name, text, value in (
+            ("probes", "Members asked for a sign of life.", counters.probes),
+            ("probes_failed", "Probes that nobody answered.", counters.probes_failed),
+            ("suspicions", "Times a member became suspect.", counters.suspicions),
+            (
+                "false_alarms",
+                "Suspicions that ended with the member alive.",
+                self._state.membership_events["memberAlive"],
+            ),
+            ("deaths", "Members declared dead.", counters.deaths),
+            ("fast_lane_doubts", "Times a member missed an answer of the fast lane.", counters.doubts),
+            (
+                "fast_lane_vetoes",
+                "Times other evidence spoke against a death that the fast lane had in mind.",
+                counters.vetoes,
+            ),
+            (
+                "fast_lane_verdicts",
+                "Members that this speaker declared dead by the fast lane.",
+                counters.verdicts,
+            ),
+            (
+                "false_deaths",
+                "Members that came back from the dead without having started anew.",
+                counters.false_deaths,
+            ),
+            ("send_errors", "UDP packets that the system refused to send.", counters.send_errors),
+            ("events_lost", "Membership events that the speaker was too slow to read.", counters.events_lost),
+        ):
+            yield CounterMetricFamily(f"vipring_ring_{name}", text, value=value)
+        yield _histogram(
+            "vipring_ring_probe_rtt_seconds", "Round trips of directly answered probes.", counters.rtt
+        )
+        yield _histogram("vipring_ring_loop_lag_seconds", "How late the ring's timers ran.", counters.lag)
+        yield GaugeMetricFamily(
+            "vipring_ring_queue_depth",
+            "Messages waiting to be gossiped.",
+            value=self._state.ring_queue() if self._state.ring_queue is not None else 0,
+        )
+
+
+def _histogram(name: str, text: str, durations: Histogram) -> HistogramMetricFamily:
+    bounds = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+    counts = accumulate(durations.counts)
+    return HistogramMetricFamily(
+        name, text, buckets=list(zip(bounds, counts, strict=True)), sum_value=durations.sum_s
+    )
 
 
 def registry(state: SpeakerState) -> CollectorRegistry:

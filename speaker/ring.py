@@ -26,6 +26,7 @@ LEAVE_S: Final = 1.0
 """How long a goodbye may take (MetalLB's own time)."""
 FIRST_PEERS: Final = 5
 """Peers asked at first: one answer brings the whole list of members."""
+_INSTANCE_BYTES: Final = 8
 REJOIN_PEERS: Final = 3
 """Missing speakers asked at once, so that many dead nodes cost a bounded number of dials."""
 
@@ -44,9 +45,11 @@ class JoinTiming:
     """Between two looks for speakers that the ring misses: a healed partition is one ring again within 10 s."""
 
 
-def meta(version: str, *, eligible: bool, draining: bool = False) -> bytes:
-    """What this speaker says of itself in the ring."""
-    return Meta(software="vipring", version=version, eligible=eligible, draining=draining).encode()
+def meta(version: str, *, eligible: bool, draining: bool = False, instance: bytes = b"") -> bytes:
+    """What this speaker says of itself in the ring; `instance` tells one start of it from the next."""
+    return Meta(
+        software="vipring", version=version, eligible=eligible, draining=draining, instance=instance
+    ).encode()
 
 
 class RingKeeper:
@@ -77,12 +80,17 @@ class RingKeeper:
         self._contact = anyio.Event()
         self._secret = SecretKeeper(options.secret, options) if options.secret is not None else None
         self._config = swim_config(options)
+        self._instance = rng.randbytes(_INSTANCE_BYTES)
         self.eligible = False
         self.ring: Ring | None = None
 
     def members(self) -> Mapping[str, MemberView]:
         """Every known member, this speaker included."""
         return self.ring.members() if self.ring is not None else {}
+
+    def queue_depth(self) -> int:
+        """Messages waiting to be gossiped."""
+        return self.ring.queue_depth if self.ring is not None else 0
 
     async def run(self, looked: anyio.Event) -> None:
         """Be in the ring until cancelled. `looked` is set after the first full look at the API.
@@ -129,14 +137,17 @@ class RingKeeper:
             advertise=None,
             keyring=self._secret.rotation.keyring() if self._secret is not None else None,
             config=self._config,
-            meta=meta(self._version, eligible=self.eligible),
+            meta=self._meta(),
             rng=self._rng,
         )
+
+    def _meta(self) -> bytes:
+        return meta(self._version, eligible=self.eligible, instance=self._instance)
 
     async def _become_eligible(self, ring: Ring, looked: anyio.Event) -> None:
         await looked.wait()
         self.eligible = True
-        ring.set_meta(meta(self._version, eligible=True))
+        ring.set_meta(self._meta())
         self._on_joined()
 
     async def _listen(self, ring: Ring, tasks: TaskGroup) -> None:

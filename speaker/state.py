@@ -20,6 +20,9 @@ from speaker.status import ApiStatus, ConfigStatus, MemberStatus, ResponderStatu
 LOOP_DEAD_AFTER_S = 5.0
 """A decision loop that has not turned for this long is not healthy."""
 
+MAX_LAST_EVENTS = 16_384
+"""Members whose last event is kept before those that are no members any more are forgotten."""
+
 
 @dataclass(slots=True)
 class ResponderFacts:
@@ -40,7 +43,8 @@ class SpeakerState:
     """The whole of it. Times are monotonic seconds; `wall` turns them into RFC 3339.
 
     `api_errors` holds the last failure by kind of object, empty while every watch runs. `synced` names the
-    kinds whose first full list was handed over; `awaited` those that are needed.
+    kinds whose first full list was handed over; `awaited` those that are needed. `last_events` holds name and
+    moment of each member's last event.
     """
 
     node: str
@@ -56,6 +60,7 @@ class SpeakerState:
     ring_encrypted: bool
     members: Callable[[], Mapping[str, MemberView]] | None = None
     ring_counters: RingCounters | None = None
+    ring_queue: Callable[[], int] | None = None
     joined: bool = False
     awaited: frozenset[str] = frozenset()
     synced: set[str] = field(default_factory=set)
@@ -67,6 +72,7 @@ class SpeakerState:
     update_errors: int = 0
     owner_changes: int = 0
     membership_events: Counter[str] = field(default_factory=Counter)
+    last_events: dict[str, tuple[str, float]] = field(default_factory=dict)
     refutations: int = 0
 
     def looked(self) -> bool:
@@ -88,6 +94,14 @@ class SpeakerState:
         """None while the decision loop turns."""
         silent = now - self.last_turn
         return f"the decision loop has not turned for {silent:.1f} s" if silent > LOOP_DEAD_AFTER_S else None
+
+    def member_event(self, member: str, event: str, now: float) -> None:
+        """Remember what happened to a member last; forgotten with the member."""
+        self.membership_events[event] += 1
+        self.last_events[member] = (event, now)
+        if len(self.last_events) > MAX_LAST_EVENTS:
+            known = self.members() if self.members is not None else {}
+            self.last_events = {name: last for name, last in self.last_events.items() if name in known}
 
     def ring_status(self) -> RingStatus:
         """The ring's part of /status."""
@@ -120,6 +134,7 @@ class SpeakerState:
 
     def _member(self, view: MemberView) -> MemberStatus:
         meta = Meta.decode(view.meta)
+        event, moment = self.last_events.get(view.name, ("", None))
         return MemberStatus(
             name=view.name,
             address=view.address,
@@ -129,4 +144,7 @@ class SpeakerState:
             version=meta.version if meta is not None else "",
             since=self.wall(view.since),
             is_self=view.name == self.node,
+            rtt_ms=round(view.rtt_s * 1000, 3) if view.rtt_s is not None else None,
+            last_event=event,
+            last_event_at=self.wall(moment) if moment is not None else "",
         )

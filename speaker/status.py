@@ -11,7 +11,11 @@ from speaker.decide import Address, Decider, Diagnosis
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
-    """One member as this speaker sees it; `self` is true for itself, `version` empty for other software."""
+    """One member as this speaker sees it; `self` is true for itself, `version` empty for other software.
+
+    `rtt_ms` is the round trip of the last probe from here, null before the first; `last_event` as in the log lines,
+    empty where none was seen.
+    """
 
     name: str
     address: str
@@ -21,6 +25,9 @@ class MemberStatus(msgspec.Struct, frozen=True):
     version: str
     since: str
     is_self: bool = msgspec.field(name="self", default=False)
+    rtt_ms: float | None = None
+    last_event: str = ""
+    last_event_at: str = ""
 
 
 class RingStatus(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
     if not status.ring.enabled:
         console.print(f"speaker {status.node}: the ring is off; every known node counts as running a speaker")
         return
-    rows = table("NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "SINCE")
+    rows = table("NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "RTT", "SINCE", "LAST EVENT")
     for member in status.ring.members:
         rows.add_row(
             f"{member.name} *" if member.is_self else member.name,
@@ -64,7 +64,9 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
             str(member.incarnation),
             f"{member.address}:{member.port}",
             member.version or "-",
+            f"{member.rtt_ms:.1f}ms" if member.rtt_ms is not None else "-",
             age(member.since, now),
+            f"{member.last_event} {age(member.last_event_at, now)} ago" if member.last_event else "-",
         )
     console.print(rows)
     sealed = "encrypted" if status.ring.encrypted else "NOT encrypted"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 
 import msgspec
+import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,7 +21,7 @@ from speaker.announced import Announced
 from speaker.decide import Decider
 from speaker.metrics import registry
 from speaker.roster import PeerComplaints, Peers
-from speaker.state import LOOP_DEAD_AFTER_S, ResponderFacts, SpeakerState
+from speaker.state import LOOP_DEAD_AFTER_S, MAX_LAST_EVENTS, ResponderFacts, SpeakerState
 from speaker.status import vip_status
 from tests.unit.speaker.builders import CONFIG, VIP, node, our_meta, piece, service, view
 
@@ -51,7 +54,11 @@ def state() -> SpeakerState:
         ring_enabled=True,
         ring_encrypted=True,
         members=lambda: MEMBERS,
-        ring_counters=Counters(packets_in=5, bytes_out=99),
+        ring_counters=Counters(
+            packets_in_by=Counter({"Ping": 5}),
+            bytes_in_by=Counter({"Ping": 500}),
+            packets_out_by=Counter({"IndirectPing": 2}),
+        ),
         awaited=frozenset({"services", "nodes"}),
     )
 
@@ -149,5 +156,54 @@ def test_metrics_of_layer2_kubernetes_and_ring() -> None:
     assert found["vipring_members", (("state", "dead"),)] == 1
     assert found["vipring_ring_undecryptable_total", (("peer", "198.18.0.12"),)] == 6
     assert found["vipring_ring_rejected_total", (("reason", "undecryptable"),)] == 6
-    assert found["vipring_ring_packets_total", (("direction", "in"),)] == 5
-    assert found["vipring_ring_bytes_total", (("direction", "out"),)] == 99
+    pings = (("direction", "in"), ("type", "ping"))
+    assert found["vipring_ring_packets_total", pings] == 5
+    assert found["vipring_ring_bytes_total", pings] == 500
+    assert found["vipring_ring_packets_total", (("direction", "out"), ("type", "indirectPing"))] == 2
+
+
+def test_metrics_of_the_rings_health() -> None:
+    made = state()
+    assert made.ring_counters is not None
+    made.ring_counters.suspicions = 3
+    made.ring_queue = lambda: 7
+    for rtt_s in (0.0001, 0.0003, 0.3, 9.0):
+        made.ring_counters.rtt.add(rtt_s)
+    made.ring_counters.lag.add(0.004)
+    made.member_event("n2", "memberSuspect", 5.0)
+    made.member_event("n2", "memberAlive", 6.0)
+    found = samples(made)
+    assert found["vipring_ring_suspicions_total", ()] == 3
+    assert found["vipring_ring_false_alarms_total", ()] == 1
+    assert found["vipring_ring_queue_depth", ()] == 7
+    name = "vipring_ring_probe_rtt_seconds"
+    assert [found[f"{name}_bucket", (("le", le),)] for le in ("0.0002", "0.0005", "0.2", "0.5", "+Inf")] == [
+        1,
+        2,
+        2,
+        3,
+        4,
+    ]
+    assert found[f"{name}_count", ()] == 4
+    assert found[f"{name}_sum", ()] == pytest.approx(9.3004)
+    assert found["vipring_ring_loop_lag_seconds_bucket", (("le", "0.005"),)] == 1
+
+
+def test_a_member_shows_its_round_trip_and_its_last_event() -> None:
+    made = state()
+    views = dict(MEMBERS)
+    views["n2"] = replace(views["n2"], rtt_s=0.0012345)
+    made.members = lambda: views
+    made.member_event("n2", "memberJoined", 3.0)
+    made.member_event("n2", "memberDead", 5.0)
+    one, two = made.ring_status().members
+    assert (one.rtt_ms, one.last_event, one.last_event_at) == (None, "", "")
+    assert (two.rtt_ms, two.last_event, two.last_event_at) == (1.234, "memberDead", "wall-5")
+
+
+def test_last_events_of_strangers_are_forgotten() -> None:
+    made = state()
+    for number in range(MAX_LAST_EVENTS):
+        made.member_event(f"stranger-{number}", "memberJoined", 1.0)
+    made.member_event("n2", "memberDead", 2.0)
+    assert made.last_events == {"n2": ("memberDead", 2.0)}

@@ -61,9 +61,21 @@ def test_members_table(url: str) -> None:
     result = runner.invoke(app, ["members", "--url", url])
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[0].split() == ["NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "SINCE"]
+    assert lines[0].split() == [
+        "NAME",
+        "STATE",
+        "INCARNATION",
+        "ADDRESS",
+        "VERSION",
+        "RTT",
+        "SINCE",
+        "LAST",
+        "EVENT",
+    ]
     assert lines[1].split()[:6] == ["n1", "*", "alive", "1", "198.18.0.11:7946", "0.1.0"]
     assert lines[3].split()[:5] == ["n3", "dead", "4", "198.18.0.13:7946", "-"]
+    assert lines[2].split()[5] == "0.4ms"
+    assert "memberDead" in lines[3]
     assert "asked: n1" in result.output
     assert "ring encrypted" in result.output
 
