@@ -28,7 +28,7 @@ class RingOptions:
     is read again while the speaker runs; when it changes, both keys count for `key_overlap_s`.
 
     `config_path` is MetalLB's file of the ring's settings, which must exist where `config_wanted`; without it `wan`
-    picks memberlist's profile.
+    picks memberlist's profile. `fast_lane` finds dead members among ours in about a second.
     """
 
     bind_address: str
@@ -42,6 +42,7 @@ class RingOptions:
     config_path: str = DEFAULT_RING_CONFIG
     config_wanted: bool = False
     wan: bool = False
+    fast_lane: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,6 +10,7 @@ import msgspec
 
 from gossip.config import SwimConfig
 from gossip.errors import ConfigError
+from gossip.fastconfig import FastLaneConfig
 from speaker.durations import go_duration
 from speaker.options import RingOptions
 
@@ -78,8 +80,10 @@ def swim_config(options: RingOptions) -> SwimConfig:
     """
     path = Path(options.config_path)
     if options.config_wanted or path.exists():
-        return _from_file(path)
-    return SwimConfig.wan() if options.wan else SwimConfig.lan()
+        config = _from_file(path)
+    else:
+        config = SwimConfig.wan() if options.wan else SwimConfig.lan()
+    return replace(config, fast_lane=FastLaneConfig() if options.fast_lane else None)
 
 
 def _from_file(path: Path) -> SwimConfig:

@@ -147,6 +147,11 @@ def speaker_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ring-key-size", metavar="BYTES", help="32, or 16 beside MetalLB older than 0.14")
     parser.add_argument(
+        "--fast-lane",
+        metavar="on|off",
+        help="find dead speakers in about a second (default: on, but off with --ml-wan-config=true)",
+    )
+    parser.add_argument(
         "--ring-key-overlap",
         metavar="DURATION",
         help="how long two secrets count after the secret's file changed; speakers may read it half of that apart "
@@ -244,6 +249,7 @@ def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
     config_path, _ = source.text("ml-config", default=DEFAULT_RING_CONFIG)
     overlap = source.duration("ring-key-overlap", DEFAULT_KEY_OVERLAP_S, (2.0, 86_400.0))
     secret, secret_path = (None, None) if insecure else _secret(source)
+    wan = source.one_of("ml-wan-config", "", ("true", "false"), "false") == "true"
     return RingOptions(
         bind_address=bind,
         labels=labels,
@@ -255,7 +261,8 @@ def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
         key_overlap_s=overlap,
         config_path=config_path,
         config_wanted=config_path != DEFAULT_RING_CONFIG,
-        wan=source.one_of("ml-wan-config", "", ("true", "false"), "false") == "true",
+        wan=wan,
+        fast_lane=source.one_of("fast-lane", "", ("on", "off"), "off" if wan else "on") == "on",
     )
 
 

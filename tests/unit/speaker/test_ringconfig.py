@@ -9,6 +9,7 @@ import pytest
 
 from gossip.config import SwimConfig
 from gossip.errors import ConfigError
+from gossip.fastconfig import FastLaneConfig
 from speaker.options import RingOptions
 from speaker.ringconfig import swim_config
 
@@ -35,7 +36,7 @@ EVERY_KEY = {
 }
 
 
-def options(path: Path, *, wanted: bool = True, wan: bool = False) -> RingOptions:
+def options(path: Path, *, wanted: bool = True, wan: bool = False, fast_lane: bool = False) -> RingOptions:
     return RingOptions(
         bind_address="127.0.0.1",
         labels="a=b",
@@ -43,6 +44,7 @@ def options(path: Path, *, wanted: bool = True, wan: bool = False) -> RingOption
         config_path=str(path),
         config_wanted=wanted,
         wan=wan,
+        fast_lane=fast_lane,
     )
 
 
@@ -82,6 +84,14 @@ def test_without_the_file_the_profile_counts(tmp_path: Path) -> None:
     assert swim_config(options(absent, wanted=False, wan=True)) == SwimConfig.wan()
     with pytest.raises(ConfigError, match=r"nothing\.json: cannot be read \(No such file or directory\)"):
         swim_config(options(absent))
+
+
+def test_the_fast_lane_goes_with_file_and_profile(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    assert swim_config(options(file, wanted=False, fast_lane=True)) == SwimConfig(fast_lane=FastLaneConfig())
+    file.write_text('{"ProbeInterval": "2s"}')
+    expected = SwimConfig(probe_interval_s=2.0, fast_lane=FastLaneConfig())
+    assert swim_config(options(file, fast_lane=True)) == expected
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def test_an_insecure_ring_must_be_asked_for() -> None:
         (["--ml-bindaddr=eth0"], {}, ["--ml-bindaddr", "'eth0'", "not an IP address"]),
         (["--ring-key-size=24"], {}, ["--ring-key-size", "'24'", "16, 32"]),
         (["--ml-wan-config=maybe"], {}, ["--ml-wan-config", "'maybe'", "true, false"]),
+        (["--fast-lane=yes"], {}, ["--fast-lane", "'yes'", "on, off"]),
         (["--ring-key-overlap=10"], {}, ["--ring-key-overlap", "'10'", "2s to 86400s", "1h30m"]),
         (["--ring-key-overlap=48h"], {}, ["--ring-key-overlap", "'48h'", "2s to 86400s"]),
         (["--order=new"], {}, ["--order", "'new'", "current, v0.9"]),
@@ -168,3 +169,18 @@ def test_controller_flags() -> None:
     assert (flags.http_port, flags.config_name, flags.http_host) == (7473, "other", "")
     with pytest.raises(FlagError, match="--node-name=x: unknown flag"):
         parse_controller(["--node-name=x"], {})
+
+
+@pytest.mark.parametrize(
+    ("argv", "fast"),
+    [
+        ([], True),
+        (["--fast-lane=off"], False),
+        (["--ml-wan-config=true"], False),
+        (["--ml-wan-config=true", "--fast-lane=on"], True),
+    ],
+)
+def test_the_fast_lane_is_on_but_not_between_distant_members(argv: list[str], fast: bool) -> None:
+    options = parse_speaker(argv, {**RING, "METALLB_ML_SECRET_KEY": "abc"})
+    assert options.ring is not None
+    assert options.ring.fast_lane is fast
