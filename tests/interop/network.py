@@ -84,6 +84,10 @@ class Network:
         """No UDP reaches this host any more; TCP does."""
         self._filter(f'oifname "to-{host}" ip protocol udp drop\n')
 
+    def lose(self, percent: int) -> None:
+        """Every IPv4 packet is lost with this chance."""
+        self._filter(f"ip version 4 numgen random mod 100 < {percent} drop\n")
+
     def _filter(self, rules: str) -> None:
         chain = f"chain forward {{ type filter hook forward priority 0;\n{rules}}}"
         self.switch.run("nft", "-f", "-", text=f"table bridge cut {{\n{chain}\n}}\n")

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,8 @@ class Peer:
         self.log = logs / f"{name}.log"
         self.status: dict[str, str] = {}
         self.since: dict[str, float] = {}
+        self.deaths = 0
+        """How often it took another member for dead, or gone."""
         self.complaints: list[str] = []
         self.answers: list[dict[str, object]] = []
         self.running = False
@@ -127,9 +130,19 @@ class Peer:
         """The end of a process that cannot say goodbye."""
         self._process.kill()
 
+    async def stall(self, seconds: float) -> None:
+        """Stop the process for a while."""
+        pid = self._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await anyio.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def note(self, member: str, status: str, at: float | None = None) -> None:
         """Take down what this member says of another."""
         self.status[member] = status
+        self.deaths += status in self.gone
         self.since[member] = at or time.time()
 
     async def tell(self, text: str) -> None:
@@ -279,7 +292,10 @@ class Serf(Peer):
 
     @override
     async def join(self, addresses: Sequence[str]) -> None:
-        await self._serf("join", *addresses)
+        # It is a member before its RPC listens.
+        with anyio.fail_after(10):
+            while not await self._serf("join", *addresses):
+                pass
 
     @override
     async def change_key(self, what: str, key: bytes) -> None:
