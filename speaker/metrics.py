@@ -179,6 +179,10 @@ class SpeakerCollector(Collector):
                 "Members that came back from the dead without having started anew.",
                 counters.false_deaths,
             ),
+            ("doubts", "Members that did not answer the fast lane once.", counters.doubts),
+            ("verdicts", "Members that the fast lane declared dead.", counters.verdicts),
+            ("vetoes", "Doubts and accusations of the fast lane that evidence stopped.", counters.vetoes),
+            ("false_deaths", "Members declared dead that had not stopped.", counters.false_deaths),
             ("send_errors", "UDP packets that the system refused to send.", counters.send_errors),
             ("events_lost", "Membership events that the speaker was too slow to read.", counters.events_lost),
         ):
