@@ -56,6 +56,7 @@ class Simulation:
         cpu_s: what each datagram, in or out, costs the process that handles it.
         rejoin_s: how often each member's application dials members that it misses; 0 for never.
         wire: whether applications can ask on the wire for members that the fast lane doubts.
+        gateway: whether a router answers on the wire; without it only other members prove a port.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class Simulation:
         cpu_s: float = 0.0,
         rejoin_s: float = 0.0,
         wire: bool = False,
+        gateway: bool = False,
     ) -> None:
         self._rng = random.Random(seed)  # noqa: S311 - chance, not secrets
         self.config: Final = config or SwimConfig.lan()
         self._plain_config = replace(self.config, fast_lane=None)
         self._keyring = keyring
         self._streams = Streams(self)
-        self._wire = Wire(self, self._rng) if wire else None
+        self._wire = Wire(self, self._rng, gateway=gateway) if wire else None
         self._cpu_s = cpu_s
         self._rejoin_s = rejoin_s
         # An odd start shows code that mixes clocks.
