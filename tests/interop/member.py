@@ -13,6 +13,7 @@ import anyio
 
 from gossip.address import Endpoint
 from gossip.config import SwimConfig
+from gossip.fastconfig import FastLaneConfig
 from gossip.keyring import Keyring
 from gossip.member import MemberState
 from gossip.outputs import (
@@ -139,7 +140,7 @@ async def main() -> None:
     parser.add_argument("--meta", default="")
     parser.add_argument("--serf", action="store_true")
     options = parser.parse_args()
-    config = SwimConfig.lan()
+    config = replace(SwimConfig.lan(), fast_lane=FastLaneConfig())
     if options.serf:
         config = replace(
             config, delegate_protocol_min=2, delegate_protocol_max=5, delegate_protocol_version=5
