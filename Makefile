@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: help setup tools demo lab test test-interop bench lint lock
+.PHONY: help setup tools demo lab test test-interop bench fuzz lint lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test-interop: setup  ## our members in rings with real ones: hashicorp/memberlis
 
 bench: setup  ## every number that the README promises
 	$(BIN)/python -m bench $(ARGS)
+
+fuzz: setup  ## mutated bytes against every decoder and a living member (ARGS="--seconds 600 --seed 1")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -1,0 +1,57 @@
+"""A short run of every target; `make fuzz` runs them for longer."""
+
+import os
+import random
+
+import pytest
+from typing_extensions import override
+
+from gossip.config import SwimConfig
+from tests.fuzz.runner import fuzz
+from tests.fuzz.targets import TARGETS, LivingNode, Messages, Script, Stranger
+from tests.unit.gossip.helpers import Bench
+
+SECONDS = float(os.environ.get("VIPRING_FUZZ_SECONDS", "2"))
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    seed = int(os.environ.get("VIPRING_SEED", random.randrange(1 << 32)))
+    print(f"VIPRING_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.mark.timeout(60 + 2 * SECONDS)
+@pytest.mark.parametrize("name", TARGETS)
+def test_nothing_but_our_own_error_and_no_broken_invariant(name: str, rng: random.Random) -> None:
+    report = fuzz(TARGETS[name](), rng, seconds=SECONDS)
+    found = report.finding
+    assert found is None, f"{found.failure} by {','.join(step.hex() for step in found.script)}\n{found.trace}"
+    assert report.runs > 10
+    assert len(report.outcomes) > 3, "the inputs reach no more than the first check"
+
+
+class Fragile(Messages):
+    """Breaks on one byte, wherever it stands."""
+
+    @override
+    def run(self, script: Script) -> str:
+        assert b"\xdd" not in script[0], "found it"
+        return super().run(script)
+
+
+def test_what_breaks_is_found_and_made_small(rng: random.Random) -> None:
+    report = fuzz(Fragile(), rng, seconds=20.0)
+    assert report.finding is not None
+    assert report.finding.script == (b"\xdd",)
+    assert "found it" in report.finding.failure
+
+
+def test_the_invariants_can_fail() -> None:
+    crowded = Bench(SwimConfig(), members=[f"m{number}" for number in range(20)])
+    with pytest.raises(AssertionError):
+        LivingNode()._check(crowded, [], 1)
+    answering = Stranger()
+    answering.keyring = None
+    with pytest.raises(AssertionError, match="it answered"):
+        answering.run(LivingNode().seeds[0])
