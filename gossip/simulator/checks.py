@@ -149,8 +149,9 @@ class Checks:
         key = (observer, self._simulation.host(observer).life, subject)
         before, gone_at = self._incarnations.get(key, (0, None))
         kept_s = self._simulation.config.gossip_to_the_dead_time_s
-        # Who forgot a dead member may learn of it afresh.
-        if incarnation < before and (gone_at is None or now - gone_at < kept_s):
+        # A dead member that was forgotten, or came back at another address, counts anew (memberlist state.go, aliveNode).
+        anew = gone_at is not None and (now - gone_at >= kept_s or self._simulation.host(subject).moved)
+        if incarnation < before and not anew:
             self._violate("incarnation", f"{observer} saw {subject} fall from {before} to {incarnation}")
         self._incarnations[key] = (incarnation, now if gone else None)
 

@@ -117,6 +117,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """So many more are drawn anew for each run, of every kind but leave and crash for good."""
     within_s: Seconds = 60.0
     """The random ones begin in this time."""
+    at_least_s: Seconds = 0.0
+    """Simulated seconds that a run lasts after the ring stands, also when all is settled before."""
 
 
 def draw(plan: Plan, names: Sequence[str], rng: random.Random) -> tuple[AnyFault, ...]:

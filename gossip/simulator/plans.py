@@ -21,7 +21,7 @@ from gossip.simulator.faults import (
 from gossip.simulator.network import Bursts, Latency, Network
 
 PLANS: Final[Mapping[str, Plan]] = {
-    "quiet": Plan(about="nothing happens"),
+    "quiet": Plan(about="nothing happens for a minute", at_least_s=60.0),
     "crash": Plan(about="one member loses power", faults=(Crash(),)),
     "two": Plan(about="two members lose power at once", faults=(Crash(members=2),)),
     "half": Plan(about="half of the members lose power at once", faults=(Crash(members="50%"),)),

@@ -36,7 +36,7 @@ class Setting:
     rejoin_s: float = 5.0
     """How often applications look for members that they miss, as speakers do; 0 for never."""
     at_least_s: float = 0.0
-    """Simulated seconds that a run lasts after the ring stands, also when all is settled before."""
+    """The same as the plan's; the greater of the two counts."""
 
     @property
     def names(self) -> list[str]:
@@ -161,7 +161,7 @@ def run(setting: Setting, seed: int, schedule: tuple[AnyFault, ...] | None = Non
         simulation.at(fault.at_s, partial(begin, fault))
     simulation.run(faulty_s)
     settled = settled_now() or simulation.run_until(settled_now, within_s=bounds.convergence_s)
-    simulation.run(max(0.0, began_at + setting.at_least_s - simulation.now))
+    simulation.run(max(0.0, began_at + max(setting.at_least_s, plan.at_least_s) - simulation.now))
     checks.finish(settled=settled)
     return Outcome(
         seed=seed,

@@ -1,6 +1,5 @@
 """Whole rings in virtual time. VIPRING_SEED repeats a run; the seed of a failure is printed."""
 
-import os
 import random
 
 import pytest
@@ -23,13 +22,6 @@ interval of 1 s, so from 1e-2 to 1e-5 it needs ln(1000) = 6.9 s more. One prober
 another second, and 1 % loss may cost the news two more rounds of gossip (0.4 s) and a confirmation its next sender
 (0.5 s).
 """
-
-
-@pytest.fixture
-def seed() -> int:
-    chosen = int(os.environ.get("VIPRING_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"VIPRING_SEED={chosen}")
-    return chosen
 
 
 def ring(
