@@ -240,7 +240,8 @@ class Speaker:
             case PeerRejected():
                 self._rejected(event)
             case MemberDoubtful():
-                log.debug("memberDoubtful", member=event.view.name, misses=event.misses)
+                # One lost packet is enough for a doubt: a counter tells them, a line for each would be noise.
+                pass
             case EventsLost():
                 log.warning("eventsLost", count=event.count)
                 self._roster = self._present()
