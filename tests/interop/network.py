@@ -30,11 +30,11 @@ class Namespace:
         stack.callback(self.holder.kill)
         assert self.holder.stdin is not None
         stack.callback(self.holder.stdin.close)
-        outside = os.readlink(f"/proc/{within.holder.pid if within else 'self'}/ns/net")
-        own = f"/proc/{os.getpid()}/ns/net"
+        # Its process first starts in a namespace that exists already.
+        known = {_namespace(within.holder.pid) if within else "", _namespace(os.getpid()), ""}
         deadline = time.monotonic() + 10
-        while os.readlink(f"/proc/{self.holder.pid}/ns/net") in (outside, os.readlink(own)):
-            assert self.holder.poll() is None, "no network namespace; it needs root or user namespaces"
+        while _namespace(self.holder.pid) in known:
+            assert self.holder.poll() is None, "no network namespace; it takes root or user namespaces"
             assert time.monotonic() < deadline, "unshare did not come to its end"
             time.sleep(0.01)
 
@@ -48,6 +48,14 @@ class Namespace:
         """Run a command to its end."""
         done = subprocess.run([*self.enter, *command], input=text.encode(), capture_output=True, check=False)
         assert not done.returncode, f"{' '.join(command)}: {done.stderr.decode()}"
+
+
+def _namespace(process: int) -> str:
+    """The network namespace of a process; empty when it is gone."""
+    try:
+        return os.readlink(f"/proc/{process}/ns/net")
+    except FileNotFoundError:
+        return ""
 
 
 class Network:

@@ -120,6 +120,8 @@ class Peer:
                             if not self.running and self.status.get(self.name) == "alive":
                                 self.running = True
                                 task_status.started()
+                # Whoever waits for its start is told.
+                assert self.running, f"{self.name} ended at once; its log:\n{self.log.read_text()[-2000:]}"
             finally:
                 self.running = False
                 if process.returncode is None:

@@ -6,6 +6,7 @@ The figures of each ring (seconds) are kept in build/interop/figures.json.
 import itertools
 import json
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -92,8 +93,8 @@ class Scenario:
         for phase, action in zip(PHASES, actions, strict=True):
             try:
                 await action()
-            except AssertionError as fault:
-                self.record.faults[phase] = str(fault)
+            except Exception as fault:  # noqa: BLE001 - the other rings go on
+                self.record.faults[phase] = "".join(traceback.format_exception(fault))
                 break
             self.record.done.add(phase)
         return self.record
