@@ -18,6 +18,10 @@ class Labelled(NamedTuple):
     """Bytes of the header; 0 where there is none."""
 
 
+_MARK: Final = bytes((MessageType.HAS_LABEL,))
+_UNLABELLED: Final = Labelled(b"", 0)
+
+
 def header(label: bytes) -> bytes:
     """What goes in front; nothing for an empty label."""
     return bytes((MessageType.HAS_LABEL, len(label))) + label if label else b""
@@ -29,8 +33,8 @@ def take_label(data: bytes | bytearray) -> Labelled | None:
     Raises:
         DecodeError: MALFORMED, an empty label.
     """
-    if data[:1] != bytes((MessageType.HAS_LABEL,)):
-        return Labelled(b"", 0)
+    if data[:1] != _MARK:
+        return _UNLABELLED
     if len(data) < _HEAD:
         return None
     size = _HEAD + data[1]

@@ -421,4 +421,4 @@ def decode_packet_message(data: bytes) -> PacketMessage:
     struct = _PACKET_MESSAGES.get(kind)
     if struct is None:
         raise DecodeError(RejectReason.UNSUPPORTED, f"message type {kind}")
-    return cast("PacketMessage", decode_map(memoryview(data)[1:], struct))
+    return cast("PacketMessage", decode_map(data[1:], struct))

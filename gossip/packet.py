@@ -39,6 +39,9 @@ _MAX_MESSAGES: Final = 1024
 _COMPRESS: Final = int(MessageType.COMPRESS)
 _COMPOUND: Final = int(MessageType.COMPOUND)
 
+_BARE: Final = frozenset((int(MessageType.PING), int(MessageType.ACK)))
+"""Nearly all that a ring at rest sends; these need no unwrapping where it has neither label nor keys."""
+
 
 def compound(parts: Sequence[bytes]) -> bytes:
     """One message out of 1 to 127 non-empty messages of at most 65,535 bytes each."""
@@ -100,6 +103,7 @@ class PacketCodec:
         self._compression = config.enable_compression
         self._label = config.label.encode()
         self._header = header(self._label)
+        self._plain = keyring is None and not self._label
         self._seals = config.gossip_verify_outgoing
         self._demands_seal = config.gossip_verify_incoming
         sealed = overhead(self._protocol) if keyring is not None and self._seals else 0
@@ -127,6 +131,11 @@ class PacketCodec:
 
     def unpack(self, data: bytes, source: Endpoint | None = None) -> Decoded:
         """Read a datagram. Never raises: one bad part does not spoil the others."""
+        if self._plain and data and data[0] in _BARE:
+            try:
+                return Decoded([decode_packet_message(data)], [])
+            except DecodeError as fault:
+                return Decoded([], [fault])
         unpacking = _Unpacking()
         try:
             unpacking.take(self._open(data, source), 0)
