@@ -185,11 +185,7 @@ class FastLane:
 
     def watched_by(self, name: str) -> bool:
         """Whether this member's pings come at the lane's pace."""
-        if name not in self._circle:
-            return False
-        return name in (
-            other for other, _ in zip(self._circle.after(self._me.name), range(_WATCHERS), strict=False)
-        )
+        return name in self._circle.next_after(self._me.name, _WATCHERS)
 
     def accused(self, message: Suspect, source: Endpoint, now: float) -> None:
         """A suspicion came. Counts only from an accuser of ours itself: gossip is no second opinion."""
