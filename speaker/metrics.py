@@ -163,22 +163,6 @@ class SpeakerCollector(Collector):
                 self._state.membership_events["memberAlive"],
             ),
             ("deaths", "Members declared dead.", counters.deaths),
-            ("fast_lane_doubts", "Times a member missed an answer of the fast lane.", counters.doubts),
-            (
-                "fast_lane_vetoes",
-                "Times other evidence spoke against a death that the fast lane had in mind.",
-                counters.vetoes,
-            ),
-            (
-                "fast_lane_verdicts",
-                "Members that this speaker declared dead by the fast lane.",
-                counters.verdicts,
-            ),
-            (
-                "false_deaths",
-                "Members that came back from the dead without having started anew.",
-                counters.false_deaths,
-            ),
             ("doubts", "Members that did not answer the fast lane once.", counters.doubts),
             ("verdicts", "Members that the fast lane declared dead.", counters.verdicts),
             ("vetoes", "Doubts and accusations of the fast lane that evidence stopped.", counters.vetoes),
