@@ -135,6 +135,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
     parser.add_argument("--bind", required=True)
+    parser.add_argument("--advertise", required=True)
     parser.add_argument("--key", required=True)
     parser.add_argument("--peers", default="")
     parser.add_argument("--meta", default="")
@@ -148,7 +149,7 @@ async def main() -> None:
     ring = Ring(
         name=options.name,
         bind=(options.bind, 7946),
-        advertise=None,
+        advertise=(options.advertise, 7946),
         keyring=Keyring([bytes.fromhex(options.key)]),
         config=config,
         meta=bytes.fromhex(options.meta),

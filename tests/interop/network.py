@@ -61,7 +61,7 @@ def _namespace(process: int) -> str:
 class Network:
     """Hosts by name, each with its address on one bridge."""
 
-    def __init__(self, hosts: Sequence[str], stack: contextlib.ExitStack) -> None:
+    def __init__(self, hosts: Sequence[str], stack: contextlib.ExitStack, *, ipv6: bool) -> None:
         self.switch = Namespace(None, stack)
         self.switch.run("ip", "link", "add", "br0", "type", "bridge")
         self.switch.run("ip", "link", "set", "br0", "up")
@@ -69,12 +69,13 @@ class Network:
         self.addresses: dict[str, str] = {}
         for number, name in enumerate(hosts, 1):
             host = self.hosts[name] = Namespace(self.switch, stack)
-            self.addresses[name] = f"198.18.0.{number}"
+            self.addresses[name] = f"2001:2::{number}" if ipv6 else f"198.18.0.{number}"
             port = f"to-{name}"
             pid = str(host.holder.pid)
             self.switch.run("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", pid)
             self.switch.run("ip", "link", "set", port, "master", "br0", "up")
-            host.run("ip", "address", "add", f"{self.addresses[name]}/24", "dev", "eth0")
+            prefix = ["/64", "dev", "eth0", "nodad"] if ipv6 else ["/24", "dev", "eth0"]
+            host.run("ip", "address", "add", self.addresses[name] + prefix[0], *prefix[1:])
             for link in ("lo", "eth0"):
                 host.run("ip", "link", "set", link, "up")
 
@@ -106,11 +107,11 @@ class Network:
 
 
 @contextlib.contextmanager
-def network(hosts: Sequence[str]) -> Iterator[Network]:
+def network(hosts: Sequence[str], *, ipv6: bool = False) -> Iterator[Network]:
     """Make the hosts, and remove them whatever happens."""
     os.environ["PATH"] += os.pathsep + "/usr/sbin"
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is missing; install it with: sudo apt-get install {package}")
     with contextlib.ExitStack() as stack:
-        yield Network(hosts, stack)
+        yield Network(hosts, stack, ipv6=ipv6)

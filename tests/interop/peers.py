@@ -215,16 +215,18 @@ class Peer:
 class Ours(Peer):
     """A member of this project."""
 
-    def __init__(self, name: str, network: Network, logs: Path, *, serf: bool = False) -> None:
+    def __init__(self, name: str, network: Network, logs: Path, *, serf: bool, wildcard: bool) -> None:
         super().__init__(name, network, logs)
         self.serf = serf
+        self.bind = ("::" if ":" in self.address else "0.0.0.0") if wildcard else self.address
 
     @override
     def command(self) -> list[str]:
         meta = Meta(software="vipring", version="0", eligible=True, draining=False).encode()
         others = [address for name, address in self.network.addresses.items() if name != self.name]
         return [
-            *(sys.executable, "-m", "tests.interop.member", "--name", self.name, "--bind", self.address),
+            *(sys.executable, "-m", "tests.interop.member", "--name", self.name),
+            *("--bind", self.bind, "--advertise", self.address),
             *("--key", self.key.hex(), "--peers", ",".join(others)),
             *(("--serf", "--meta", SERF_TAGS.hex()) if self.serf else ("--meta", meta.hex())),
         ]

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import pytest
+from typing_extensions import override
 
 from tests.interop.network import Network, network
 from tests.interop.peers import BUILD, KEY, Memberlist, Ours, Peer, Serf, build
@@ -31,7 +32,28 @@ HEAL_S = 1.0
 """Our members with a fast lane find each other within this time after a partition."""
 REJOIN_S = 10.0
 """A healed partition is one ring again within this time."""
-RINGS = ("memberlist 0.1.7", "memberlist 0.5.1", "memberlist 0.7.0", "serf")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Whom ours share a ring with."""
+
+    version: str | None
+    """Of memberlist; None for serf."""
+    ipv6: bool = False
+
+    @override
+    def __str__(self) -> str:
+        return f"memberlist {self.version}{' by IPv6' if self.ipv6 else ''}" if self.version else "serf"
+
+    @property
+    def hosts(self) -> tuple[list[str], list[str]]:
+        """Names of ours and of theirs."""
+        size = 2 if self.version else 3
+        return [f"ours{number}" for number in range(size)], [f"theirs{number}" for number in range(size)]
+
+
+RINGS = (Kind("0.1.7"), Kind("0.5.1"), Kind("0.7.0"), Kind("0.7.0", ipv6=True), Kind(None))
 PHASES = (
     "assembles",
     "is calm",
@@ -57,20 +79,19 @@ class Record:
 class Scenario:
     """One ring and everything that is done to it."""
 
-    def __init__(self, kind: str, net: Network, logs: Path, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, kind: Kind, net: Network, logs: Path, tasks: anyio.abc.TaskGroup) -> None:
         self.tasks = tasks
         self.net = net
-        self.theirs: list[Peer] = []
-        if kind == "serf":
-            self.ours: list[Peer] = [Ours(name, net, logs, serf=True) for name in hosts(kind)[0]]
-            # On a wildcard address serf announces the 16-byte form of its IPv4 address.
-            self.theirs += [
-                Serf(name, net, logs, wildcard=number == 0) for number, name in enumerate(hosts(kind)[1])
-            ]
-        else:
-            version = kind.split()[1]
-            self.ours = [Ours(name, net, logs) for name in hosts(kind)[0]]
-            self.theirs += [Memberlist(name, net, logs, version=version) for name in hosts(kind)[1]]
+        ours, theirs = kind.hosts
+        # The first of either is bound to all addresses; serf then announces the 16-byte form of an IPv4 address.
+        self.ours: list[Peer] = [
+            Ours(name, net, logs, serf=not kind.version, wildcard=name == ours[0]) for name in ours
+        ]
+        self.theirs: list[Peer] = (
+            [Memberlist(name, net, logs, version=kind.version) for name in theirs]
+            if kind.version
+            else [Serf(name, net, logs, wildcard=name == theirs[0]) for name in theirs]
+        )
         self.peers = [peer for pair in zip(self.ours, self.theirs, strict=True) for peer in pair]
         self.record = Record()
         # The first probe comes after at most one interval for each other member and a wrapped round, it fails after
@@ -205,16 +226,10 @@ class Scenario:
         return [peer for peer in self.peers if peer is not one]
 
 
-def hosts(kind: str) -> tuple[list[str], list[str]]:
-    """Names of ours and of theirs."""
-    size = 3 if kind == "serf" else 2
-    return [f"ours{number}" for number in range(size)], [f"theirs{number}" for number in range(size)]
-
-
 @asynccontextmanager
-async def scenario(kind: str, logs: Path) -> AsyncIterator[Scenario]:
-    ours, theirs = hosts(kind)
-    with network([*ours, *theirs]) as net:
+async def scenario(kind: Kind, logs: Path) -> AsyncIterator[Scenario]:
+    ours, theirs = kind.hosts
+    with network([*ours, *theirs], ipv6=kind.ipv6) as net:
         async with anyio.create_task_group() as tasks:
             try:
                 yield Scenario(kind, net, logs, tasks)
@@ -222,12 +237,12 @@ async def scenario(kind: str, logs: Path) -> AsyncIterator[Scenario]:
                 tasks.cancel_scope.cancel()
 
 
-async def run_all(logs: Path) -> dict[str, Record]:
+async def run_all(logs: Path) -> dict[Kind, Record]:
     """All rings at the same time."""
-    records: dict[str, Record] = {}
+    records: dict[Kind, Record] = {}
 
-    async def one(kind: str) -> None:
-        ring_logs = logs / kind.replace(" ", "-")
+    async def one(kind: Kind) -> None:
+        ring_logs = logs / str(kind).replace(" ", "-")
         ring_logs.mkdir()
         async with scenario(kind, ring_logs) as ring:
             records[kind] = await ring.run()
@@ -239,18 +254,18 @@ async def run_all(logs: Path) -> dict[str, Record]:
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
-    for kind in RINGS[:-1]:
-        build(kind.split()[1])
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Record]:
+    for version in {kind.version for kind in RINGS if kind.version}:
+        build(version)
     found = anyio.run(run_all, tmp_path_factory.mktemp("rings"))
-    figures = {kind: record.figures for kind, record in found.items()}
+    figures = {str(kind): record.figures for kind, record in found.items()}
     (BUILD / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     return found
 
 
-@pytest.mark.parametrize("kind", RINGS)
+@pytest.mark.parametrize("kind", RINGS, ids=str)
 @pytest.mark.parametrize("phase", PHASES)
-def test_ring(records: dict[str, Record], kind: str, phase: str) -> None:
+def test_ring(records: dict[Kind, Record], kind: Kind, phase: str) -> None:
     record = records[kind]
     if phase in record.faults:
         pytest.fail(record.faults[phase])
