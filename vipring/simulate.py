@@ -63,7 +63,10 @@ def find_plan(name: str, members: int) -> Plan:
         if not path.is_file():
             raise SimulateError(f"--faults {name!r}: neither a file nor one of {', '.join(PLANS)}")
         try:
-            plan = plan_from(load_document(path.read_text()))
+            text = path.read_text()
+            # Finds what PyYAML lets pass: a key given twice, more than one document.
+            load_document(text)
+            plan = plan_from(yaml.safe_load(text))
         except (DocumentError, ConfigError) as error:
             raise SimulateError(f"{name}: {error}") from None
         except (OSError, UnicodeDecodeError):
