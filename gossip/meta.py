@@ -1,6 +1,7 @@
 """The meta that a vipring member announces: what it runs, whether it may own addresses, which segments it serves."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import msgpack
@@ -87,6 +88,7 @@ class Meta:
         )
 
 
+@lru_cache(maxsize=4096)
 def is_ours(data: bytes) -> bool:
     """Whether this is the meta of one of our members."""
     return Meta.decode(data) is not None
