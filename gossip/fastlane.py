@@ -75,6 +75,7 @@ class FastLane:
         self._last_ack: tuple[str, float] = ("", float("-inf"))
         self._other_ack: tuple[str, float] = ("", float("-inf"))
         self._wire_proof = float("-inf")
+        self._refuted_at = float("-inf")
         self._lateness = Lateness(config.pace_s)
         self._direct = Direct(context, transmitter, config.pace_s)
         self._healing = Healing(context, transmitter, membership, exchanges, self._questions)
@@ -216,8 +217,11 @@ class FastLane:
         )
 
     def refute(self, news: bytes, now: float) -> None:
-        """This node was accused and has a higher incarnation: all of ours are told at once."""
-        self._direct.tell(self._others(), news, now)
+        """This node was accused and has a higher incarnation: all of ours are told at once, where it is not for the
+        second time within a pace (gossip tells them then, and an accuser cannot make us shout)."""
+        if now - self._refuted_at >= self._config.pace_s:
+            self._refuted_at = now
+            self._direct.tell(self._others(), news, now)
 
     def wire_evidence(self, name: str, answer: WireAnswer, *, own_link_proven: bool, now: float) -> None:
         """The application asked on the wire."""

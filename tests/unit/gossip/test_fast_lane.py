@@ -272,6 +272,9 @@ def test_who_is_accused_tells_all_of_ours_at_once() -> None:
     outputs = made.hear(Suspect(1, "me", "a"), source=at(10))
     assert of(Refuted, outputs)
     assert {to for to, _ in made.messages(outputs)} == {at(10), at(11), at(12)}
+    outputs = made.hear(Suspect(2, "me", "a"), source=at(10))
+    assert of(Refuted, outputs)
+    assert not made.messages(outputs), "an accuser cannot make it shout"
 
 
 def test_the_dead_are_asked_until_they_answer() -> None:
