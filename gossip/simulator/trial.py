@@ -133,6 +133,7 @@ def run(setting: Setting, seed: int, schedule: tuple[AnyFault, ...] | None = Non
         cpu_s=setting.cpu_s,
         rejoin_s=setting.rejoin_s,
         wire=setting.wire,
+        gateway=setting.wire,
     )
     rng = random.Random(f"run {seed}")  # noqa: S311 - chance, and repeatable
     simulation.form(setting.names, plain=setting.plain)
