@@ -136,12 +136,13 @@ async def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--bind", required=True)
     parser.add_argument("--advertise", required=True)
+    parser.add_argument("--label", default="")
     parser.add_argument("--key", required=True)
     parser.add_argument("--peers", default="")
     parser.add_argument("--meta", default="")
     parser.add_argument("--serf", action="store_true")
     options = parser.parse_args()
-    config = replace(SwimConfig.lan(), fast_lane=FastLaneConfig())
+    config = replace(SwimConfig.lan(), fast_lane=FastLaneConfig(), label=options.label)
     if options.serf:
         config = replace(
             config, delegate_protocol_min=2, delegate_protocol_max=5, delegate_protocol_version=5

@@ -68,6 +68,7 @@ class Peer:
         self.network = network
         self.address = network.addresses[name]
         self.key = KEY
+        self.label = ""
         self.log = logs / f"{name}.log"
         self.status: dict[str, str] = {}
         self.since: dict[str, float] = {}
@@ -226,7 +227,7 @@ class Ours(Peer):
         others = [address for name, address in self.network.addresses.items() if name != self.name]
         return [
             *(sys.executable, "-m", "tests.interop.member", "--name", self.name),
-            *("--bind", self.bind, "--advertise", self.address),
+            *("--bind", self.bind, "--advertise", self.address, "--label", self.label),
             *("--key", self.key.hex(), "--peers", ",".join(others)),
             *(("--serf", "--meta", SERF_TAGS.hex()) if self.serf else ("--meta", meta.hex())),
         ]
@@ -258,7 +259,7 @@ class Memberlist(Peer):
     def command(self) -> list[str]:
         return [
             *(str(self.program), "-name", self.name, "-bind", self.address, "-key", self.key.hex()),
-            *self.application,
+            *("-label", self.label, *self.application),
         ]
 
     @override

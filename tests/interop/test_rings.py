@@ -41,10 +41,12 @@ class Kind:
     version: str | None
     """Of memberlist; None for serf."""
     ipv6: bool = False
+    label: str = ""
 
     @override
     def __str__(self) -> str:
-        return f"memberlist {self.version}{' by IPv6' if self.ipv6 else ''}" if self.version else "serf"
+        program = f"memberlist {self.version}" if self.version else "serf"
+        return program + " by IPv6" * self.ipv6 + " with a label" * bool(self.label)
 
     @property
     def hosts(self) -> tuple[list[str], list[str]]:
@@ -53,7 +55,7 @@ class Kind:
         return [f"ours{number}" for number in range(size)], [f"theirs{number}" for number in range(size)]
 
 
-RINGS = (Kind("0.1.7"), Kind("0.5.1"), Kind("0.7.0"), Kind("0.7.0", ipv6=True), Kind(None))
+RINGS = (Kind("0.1.7"), Kind("0.5.1"), Kind("0.7.0"), Kind("0.7.0", ipv6=True, label="blue"), Kind(None))
 PHASES = (
     "assembles",
     "is calm",
@@ -93,6 +95,8 @@ class Scenario:
             else [Serf(name, net, logs, wildcard=name == theirs[0]) for name in theirs]
         )
         self.peers = [peer for pair in zip(self.ours, self.theirs, strict=True) for peer in pair]
+        for peer in self.peers:
+            peer.label = kind.label
         self.record = Record()
         # The first probe comes after at most one interval for each other member and a wrapped round, it fails after
         # another, the suspect then has 4 s, and the news spreads within one.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -133,6 +134,7 @@ func main() {
 	meta := flag.String("meta", "", "meta to announce")
 	state := flag.Int("state", 0, "bytes of user state in exchanges of state")
 	plain := flag.Bool("plain", false, "no application above memberlist, as in MetalLB: neither meta nor state")
+	label := flag.String("label", "", "label of the ring, since memberlist 0.3.0")
 	flag.Parse()
 
 	secret, err := hex.DecodeString(*key)
@@ -151,6 +153,11 @@ func main() {
 		config.Delegate = own
 	}
 	config.LogOutput = os.Stderr
+	if field := reflect.ValueOf(config).Elem().FieldByName("Label"); field.IsValid() {
+		field.SetString(*label)
+	} else if *label != "" {
+		log.Fatal("this version of memberlist has no labels")
+	}
 	ring, err := memberlist.Create(config)
 	if err != nil {
 		log.Fatal(err)
