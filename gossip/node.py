@@ -37,6 +37,7 @@ from gossip.packet import PacketCodec
 from gossip.probe import Prober
 from gossip.queue import BroadcastQueue
 from gossip.relay import Relay, reply_endpoint
+from gossip.returning import Returning
 from gossip.sealing import overhead
 from gossip.state import Membership, checked_meta
 from gossip.timers import TimerKind
@@ -105,6 +106,8 @@ class SwimNode:
         except ValueError:
             raise UsageError(f"advertise: {advertise[0]!r} is no IP address") from None
         self._transmitter = Transmitter(context, self._codec, self._queue, self._membership)
+        self._returning = Returning(context, self._transmitter, self._membership)
+        self._membership.on_return = self._returning.ask
         self._relay = Relay(context, self._transmitter, self._membership)
         self._exchanges = Exchanges(context, self._membership, keyring, entropy)
         self._prober = Prober(context, self._transmitter, self._membership, self._awareness, self._exchanges)
@@ -341,7 +344,8 @@ class SwimNode:
         if lane is not None and lane.acked(ack.seq, now):
             return
         if not self._prober.acked(ack, now):
-            self._relay.acked(ack.seq)
+            if not self._relay.acked(ack.seq):
+                self._returning.acked(ack.seq, now)
         elif lane is not None and probed is not None:
             lane.answered(probed, now)
 
@@ -405,6 +409,9 @@ class SwimNode:
             case TimerKind.STREAM:
                 assert isinstance(which, int)
                 self._exchanges.expired(which, now)
+            case TimerKind.RETURN:
+                assert isinstance(which, str)
+                self._returning.expired(which)
             case TimerKind.EXPAND:
                 self._exchanges.expand(now)
             case TimerKind.META:

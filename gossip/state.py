@@ -57,6 +57,11 @@ class Membership:
         self.former: OrderedDict[str, MemberView] = OrderedDict()
         """Members that died and were forgotten, the latest last."""
         self.leaving = False
+        self._forgotten: OrderedDict[str, int] = OrderedDict()
+        """Last incarnation of members that died or left and were forgotten."""
+        self.on_return: Callable[[Alive, Endpoint, Endpoint, float], None] | None = None
+        """Told of a forgotten member that is said to live at an incarnation that it already had: what was said, where
+        it is said to be, and who said so."""
         self.on_change: Callable[[Member, float], None] | None = None
         """Told of each member, with the time, that came to life, died, left, or has another meta or address."""
         self._meta_since = now - context.config.meta_min_interval_s
@@ -69,8 +74,8 @@ class Membership:
         self._insert(self.me)
         self._announce_self(name)
 
-    def alive(self, message: Alive, source: Endpoint, now: float) -> None:
-        """A member is said to be alive."""
+    def alive(self, message: Alive, source: Endpoint, now: float, *, proven: bool = False) -> None:
+        """A member is said to be alive; `proven` when it has answered us since."""
         name = message.node
         if name == self.me.name and self.leaving:
             return
@@ -88,6 +93,8 @@ class Membership:
         member = self.members.get(name)
         moved = False
         if member is None:
+            if not proven and self._is_old_news(message, port, source, now):
+                return
             member = self._new_member(message, port, source, now)
             if member is None:
                 return
@@ -101,6 +108,14 @@ class Membership:
         self._stop_suspicion(member)
         self._queue.put(name, encode(message))
         self._become_alive(member, message, port, now)
+
+    def _is_old_news(self, message: Alive, port: int, source: Endpoint, now: float) -> bool:
+        last = self._forgotten.get(message.node)
+        if last is None or message.incarnation > last or not is_address(message.addr):
+            return False
+        if self.on_return is not None and message.incarnation:
+            self.on_return(message, Endpoint(display(message.addr), port), source, now)
+        return True
 
     def suspect(self, message: Suspect, now: float) -> None:
         """A member is said not to answer."""
@@ -232,6 +247,9 @@ class Membership:
                 continue
             del self.members[member.name]
             self.order.remove(member)
+            self._forgotten[member.name] = member.incarnation
+            if len(self._forgotten) > _FORMER_MAX:
+                self._forgotten.popitem(last=False)
             if member.state is MemberState.DEAD:
                 self.former[member.name] = member.view()
                 if len(self.former) > _FORMER_MAX:
@@ -317,6 +335,7 @@ class Membership:
         self._changed(member, now)
         if not before.present:
             self.former.pop(member.name, None)
+            self._forgotten.pop(member.name, None)
             self._context.emit(MemberJoined(member.view()))
             return
         if before is MemberState.SUSPECT:

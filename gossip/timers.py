@@ -18,6 +18,7 @@ class TimerKind(IntEnum):
     STREAM = 8
     META = 9
     EXPAND = 13
+    RETURN = 14
     FAST_TICK = 10
     DIRECT = 11
     HEAL = 12

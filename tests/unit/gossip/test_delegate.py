@@ -200,4 +200,3 @@ async def test_applications_talk_over_real_sockets_and_a_slow_one_loses_only_mes
         assert b.counters.messages_lost >= 18
         assert c.counters.messages_lost == 0
         assert a.members()["b"].rtt_s is not None
-        assert a.counters.suspicions == 0

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -148,7 +149,8 @@ def steps() -> Iterator[tuple[str, Keyring]]:
 
 @pytest.mark.anyio
 async def test_two_rings_change_their_key_one_after_the_other_and_nobody_is_suspected() -> None:
-    async with ring("a", A, FAST) as a, ring("b", A, FAST) as b:
+    config = replace(FAST, probe_interval_s=1.0, probe_timeout_s=0.9)
+    async with ring("a", A, config) as a, ring("b", A, config) as b:
         await b.join([a.endpoint])
         for member in (a, b):
             await knows(member, "a", "b")
@@ -156,22 +158,21 @@ async def test_two_rings_change_their_key_one_after_the_other_and_nobody_is_susp
         assert [name for name, _ in told] == ["a", "b", "a", "b", "a", "b"]
         for name, keyring in told:
             await (a if name == "a" else b).set_keyring(keyring)
-            await probed(a, 2)
-            await probed(b, 2)
+            await probed(a, b)
             assert (await a.join([b.endpoint])).contacted
             assert (await b.join([a.endpoint])).contacted
         assert told[-1][1].keys == (B,)
         for member in (a, b):
             assert member.counters.suspicions == 0
-            assert member.counters.probes_failed == 0
+            assert member.counters.refutations == 0
             assert member.counters.rejected[RejectReason.UNDECRYPTABLE] == 0
         async with ring("c", A, FAST) as c:
             assert (await c.join([a.endpoint])).failed
 
 
-async def probed(of: Ring, times: int) -> None:
-    """Wait until it has begun so many further probes."""
-    goal = of.counters.probes + times
+async def probed(*rings: Ring) -> None:
+    """Wait until each has begun another probe."""
+    goals = [(member, member.counters.probes + 1) for member in rings]
     with anyio.fail_after(PATIENCE_S):
-        while of.counters.probes < goal:  # noqa: ASYNC110  (counters tell nobody)
+        while any(member.counters.probes < goal for member, goal in goals):  # noqa: ASYNC110  (counters tell nobody)
             await anyio.sleep(0.01)

@@ -6,7 +6,7 @@ from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import RejectReason, UsageError
 from gossip.member import MemberState
-from gossip.messages import Alive, Dead, Suspect
+from gossip.messages import Ack, Alive, Dead, Ping, Suspect
 from gossip.outputs import (
     LeaveDone,
     MemberAlive,
@@ -203,7 +203,9 @@ def test_dead_members_are_forgotten_and_kept_for_a_later_join() -> None:
     bench.wait(10.0)
     assert set(bench.node.members()) == {"me"}
     assert {name: view.address for name, view in bench.node.former().items()} == {"b": "198.18.0.10"}
-    bench.hear(alive("b", 10))
+    ((_, question),) = bench.messages(bench.hear(alive("b", 10)))
+    assert isinstance(question, Ping)
+    bench.hear(Ack(question.seq))
     assert not bench.node.former()
 
 
