@@ -25,6 +25,8 @@ def commands(repeat: int) -> dict[str, list[str]]:
     found = {"demo": ["-m", "chaos.demo"]}
     found |= {name: ["-m", "chaos", "run", name, "--repeat", str(repeat)] for name in SCENARIOS}
     found["arp"] = ["-m", "bench.arp"]
+    found["detection"] = ["-m", "bench.detection"]
+    found["fastlane"] = ["-m", "bench.fastlane"]
     return found
 
 
