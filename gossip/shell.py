@@ -40,6 +40,7 @@ from gossip.outputs import (
     UserMessage,
     WriteStream,
 )
+from gossip.watch import WireAnswer
 
 _RECEIVE_BUFFER: Final = 2 * 1024 * 1024
 """Bytes asked of the kernel for arriving datagrams, as upstream does (memberlist net_transport.go)."""
@@ -320,6 +321,16 @@ class Ring:
             await self._ask(start)
             await join.done.wait()
         return JoinResult(tuple(join.contacted), join.failed)
+
+    async def wire_evidence(self, name: str, answer: WireAnswer, *, own_link_proven: bool) -> None:
+        """What came of asking a doubtful member on the wire, as `MemberDoubtful` invites (see `SwimNode`).
+
+        Raises:
+            UsageError: the ring does not run.
+        """
+        await self._ask(
+            lambda node, now: node.wire_evidence(name, answer, own_link_proven=own_link_proven, now=now)
+        )
 
     async def leave(self, timeout_s: float = 1.0) -> None:
         """Say goodbye; returns when it was spread or the time is over. The sockets stay open until the exit."""
