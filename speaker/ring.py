@@ -84,6 +84,12 @@ class RingKeeper:
         self.eligible = False
         self.ring: Ring | None = None
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether nothing is sent or taken in plain text."""
+        both = self._config.gossip_verify_incoming and self._config.gossip_verify_outgoing
+        return self._secret is not None and both
+
     def members(self) -> Mapping[str, MemberView]:
         """Every known member, this speaker included."""
         return self.ring.members() if self.ring is not None else {}

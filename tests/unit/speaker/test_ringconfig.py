@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from gossip.config import SwimConfig
 from gossip.errors import ConfigError
 from gossip.fastconfig import FastLaneConfig
 from speaker.options import RingOptions
+from speaker.ring import RingKeeper
 from speaker.ringconfig import swim_config
+from speaker.roster import Peers
 
 EVERY_KEY = {
     "TCPTimeout": "9s",
@@ -119,3 +123,29 @@ def test_a_mistake_is_one_line_that_names_file_and_field(tmp_path: Path, text: s
     assert said in str(refused.value)
     assert str(refused.value).startswith(str(file))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "secret", "encrypted"),
+    [
+        ("{}", b"abc", True),
+        ('{"GossipVerifyOutgoing": false}', b"abc", False),
+        ('{"GossipVerifyIncoming": false}', b"abc", False),
+        ("{}", None, False),
+    ],
+)
+def test_a_ring_counts_as_encrypted_when_no_plain_text_passes(
+    tmp_path: Path, text: str, secret: bytes | None, encrypted: bool
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(text)
+    keeper = RingKeeper(
+        node="n1",
+        version="0",
+        options=replace(options(file), secret=secret),
+        peers=Peers(own_address="127.0.0.1"),
+        rng=random.Random(1),
+        on_event=lambda _: None,
+        on_joined=lambda: None,
+    )
+    assert keeper.encrypted is encrypted
