@@ -38,7 +38,7 @@ print(sent)
 
 @pytest.mark.anyio
 async def test_a_flood_under_a_wrong_key_delays_no_ack_to_a_real_member() -> None:
-    config = SwimConfig.local()
+    config = SwimConfig.lan()
 
     def made(name: str) -> Ring:
         return Ring(
