@@ -392,7 +392,7 @@ class Simulation:
         if deadline is not None and deadline < host.wake_at:
             host.wake_at = deadline
             self.schedule(
-                max(host.moment(deadline), self.now), partial(self._wake, host, host.life, deadline)
+                max(host.moment(deadline), self.now), partial(self._alarm, host, host.life, deadline)
             )
 
     def _tell(self, host: Host, output: Output) -> None:
@@ -411,18 +411,20 @@ class Simulation:
         for listener in self.listeners:
             listener(happening)
 
-    def _wake(self, host: Host, life: int, at: float) -> None:
-        """The deadline of a node; `at` by its own clock."""
-        node = host.node
-        if node is None or host.life != life:
+    def _alarm(self, host: Host, life: int, at: float) -> None:
+        """A deadline of a node, by its own clock; of no account if it was moved since."""
+        if host.node is None or host.life != life or host.wake_at != at:
             return
-        if host.inbox or host.free_at > self.now:
-            host.wake_at = NEVER
-            self._come_back(host)
-            return
-        deadline = node.next_deadline()
         host.wake_at = NEVER
-        shown = host.clock(self.now)
+        if host.inbox or host.free_at > self.now:
+            self._come_back(host)
+        else:
+            self._wake(host, at)
+
+    def _wake(self, host: Host, at: float) -> None:
+        node = host.node
+        assert node is not None
+        deadline, shown = node.next_deadline(), host.clock(self.now)
         if deadline is not None and deadline <= at < shown + _HAIR_S:
             # By way of true time and back, the clock may show a hair less than it was waited for.
             node.handle_timer(max(at, shown))
@@ -462,8 +464,8 @@ class Simulation:
             host.inbox.popleft()()
         if host.inbox or host.free_at > self.now:
             self._come_back(host)
-        else:
-            self._wake(host, life, host.clock(self.now))
+        elif host.wake_at == NEVER:
+            self._wake(host, host.clock(self.now))
 
     def _send(self, host: Host, output: SendDatagram) -> None:
         data, network, draw = output.data, self._network, self._rng.random
