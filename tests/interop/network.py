@@ -109,7 +109,8 @@ class Network:
 @contextlib.contextmanager
 def network(hosts: Sequence[str], *, ipv6: bool = False) -> Iterator[Network]:
     """Make the hosts, and remove them whatever happens."""
-    os.environ["PATH"] += os.pathsep + "/usr/sbin"
+    if "/usr/sbin" not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] += os.pathsep + "/usr/sbin"
     for tool, package in TOOLS.items():
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is missing; install it with: sudo apt-get install {package}")
