@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gossip.address import Endpoint, display
@@ -53,10 +54,11 @@ class Versions:
             )
         )
 
-    @classmethod
-    def decode(cls, data: bytes) -> "Versions":
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def decode(data: bytes) -> "Versions":
         """Read a Vsn field; anything but six bytes counts as six zeros, as upstream stores it."""
-        return cls(*data) if len(data) == 6 else cls(0, 0, 0, 0, 0, 0)
+        return Versions(*data) if len(data) == 6 else Versions(0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
