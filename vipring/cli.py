@@ -284,6 +284,15 @@ def simulate(
     fast_lane: Annotated[
         Switch, typer.Option("--fast-lane", help="Whether members have a fast lane.")
     ] = Switch.ON,
+    plain: Annotated[
+        int,
+        typer.Option(
+            "--plain",
+            min=0,
+            metavar="N",
+            help="Members, the last of them, that run memberlist: no fast lane.",
+        ),
+    ] = 0,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.0, metavar="S", help="Simulated seconds of a run, at least.")
     ] = 0.0,
@@ -314,6 +323,7 @@ def simulate(
             runs=runs,
             faults=faults,
             fast_lane=fast_lane is Switch.ON,
+            plain=plain,
             seconds=seconds,
             seed=seed,
             json_file=json_file,

@@ -46,6 +46,7 @@ class Report(Figures, frozen=True, kw_only=True):
     members: int
     faults: str
     fast_lane: bool
+    plain: int
     seed: int
     broken_runs: int
     counterexample: Counterexample | None
@@ -80,12 +81,6 @@ def find_plan(name: str, members: int) -> Plan:
     return plan
 
 
-def setting_of(members: int, plan: Plan, *, fast_lane: bool, at_least_s: float) -> Setting:
-    """What all runs have in common."""
-    config = SwimConfig(fast_lane=FastLaneConfig() if fast_lane else None)
-    return Setting(members=members, plan=plan, config=config, at_least_s=at_least_s)
-
-
 def simulate(
     setting: Setting, runs: int, seed: int, done: Callable[[int], None] = lambda _: None
 ) -> tuple[Campaign, Figures]:
@@ -105,6 +100,7 @@ def command(
     runs: int,
     faults: str,
     fast_lane: bool,
+    plain: int,
     seconds: float,
     seed: int | None,
     json_file: Path | None,
@@ -116,7 +112,15 @@ def command(
         SimulateError: wrong input, or a file that cannot be written.
     """
     plan = find_plan(faults, members)
-    setting = setting_of(members, plan, fast_lane=fast_lane, at_least_s=seconds)
+    if plain > members:
+        raise SimulateError(f"--plain {plain}: 0 to {members} are allowed")
+    setting = Setting(
+        members=members,
+        plan=plan,
+        plain=plain,
+        config=SwimConfig(fast_lane=FastLaneConfig() if fast_lane else None),
+        at_least_s=seconds,
+    )
     first = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     console.print(
         f"{members} members, {runs} runs, seed {first}: {plan.about or faults}",
@@ -143,6 +147,7 @@ def command(
         members=members,
         faults=faults,
         fast_lane=fast_lane,
+        plain=plain,
         seed=first,
         broken_runs=sum(bool(outcome.violations) for outcome in campaign.outcomes),
         counterexample=None if found is None else counterexample(plan, found),
@@ -194,7 +199,7 @@ def show(console: Console, report: Report) -> None:
     )
     console.print(
         f"# the shortest schedule found: vipring simulate --members {report.members} --runs 1 --seed {found.seed} "
-        f"--fast-lane {'on' if report.fast_lane else 'off'} --faults FILE, with this in FILE",
+        f"--fast-lane {'on' if report.fast_lane else 'off'} --plain {report.plain} --faults FILE, with this in FILE",
         highlight=False,
         soft_wrap=True,
     )

@@ -28,8 +28,6 @@ _TIMERS: Final = 64
 class Bounds:
     """How long things may take in a ring, in seconds; loss and stalls come on top."""
 
-    spread_s: float
-    """Until a message has reached everybody: as many rounds of gossip as it is sent."""
     refutation_s: float
     """From a wrong verdict until it is taken back: the verdict spreads, the victim hears of it or pings one that
     believes it, and its refutation spreads."""
@@ -52,6 +50,7 @@ class Bounds:
             moves: whether members come back at other addresses.
         """
         interval = config.probe_interval_s
+        # A message has reached everybody after as many rounds of gossip as it is sent.
         spread = config.gossip_interval_s * (retransmit_limit(config.retransmit_mult, members) + 2)
         suspicion = config.suspicion_max_timeout_mult * minimum_timeout(config, members) + 2 * interval
         refutation = 2 * spread + 2 * interval
@@ -59,7 +58,7 @@ class Bounds:
         forgetting = config.gossip_to_the_dead_time_s + 2 * members * interval
         rejoin = 3 * rejoin_s + config.tcp_timeout_s if rejoin_s else config.push_pull_interval_s
         convergence = 12 * interval + suspicion + refutation + rejoin + (forgetting if moves else 0.0)
-        return cls(spread, refutation, forgetting, suspicion, convergence)
+        return cls(refutation, forgetting, suspicion, convergence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,17 @@ def test_a_stalled_process_answers_late_but_loses_nothing(seed: int) -> None:
     assert not told(simulation, MemberDead)
 
 
+def test_a_full_socket_loses_what_comes_on_top(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossip.simulator.simulation.SOCKET_QUEUE", 5)
+    simulation = formed(seed, 10)
+    simulation.stall("n2", 10.0)
+    simulation.run(9.9)
+    assert simulation.dropped > 0
+    assert len(simulation.host("n2").inbox) >= 5
+    simulation.run(0.2)
+    assert not simulation.host("n2").inbox
+
+
 def test_a_starved_process_works_off_its_socket_as_fast_as_it_can(seed: int) -> None:
     simulation = formed(seed, 3, cpu_s=0.001)
     simulation.host("n1").slowness = 1000.0

@@ -154,7 +154,22 @@ def test_a_wrong_file_gets_one_line(tmp_path: Path, text: str, complaint: str) -
     assert output.count("\n") == 1
 
 
+def test_plain_members_are_found_by_memberlists_timers(tmp_path: Path) -> None:
+    facts = tmp_path / "facts.json"
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("faults: [{kind: crash, members: [n1]}, {kind: crash, members: [n6], at_s: 2}]")
+    code, output = simulate(
+        *("--members", "6", "--plain", "3", "--runs", "1", "--faults", str(plan), "--json", str(facts))
+    )
+    assert code == 0, output
+    document = json.loads(facts.read_text())
+    assert document["plain"] == 3
+    assert document["first_dead_s"]["p50"] < 2.0 < 4.0 < document["first_dead_s"]["max"]
+
+
 def test_wrong_options_get_one_line() -> None:
+    code, output = simulate("--members", "4", "--plain", "5")
+    assert (code, output) == (2, "vipring: --plain 5: 0 to 4 are allowed\n")
     code, output = simulate("--faults", "earthquake")
     assert code == 2
     assert "neither a file nor one of quiet, crash" in output
