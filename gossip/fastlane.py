@@ -7,6 +7,7 @@ Ordinary probing goes on underneath, so the lane can only be faster. Members wit
 ordinary suspicions and decide by their own timers.
 """
 
+from itertools import islice
 from typing import Final
 
 from gossip.address import Endpoint
@@ -241,8 +242,7 @@ class FastLane:
         if self._chosen:
             return
         self._chosen = True
-        before = self._circle.before(self._me.name)
-        self._targets = frozenset(name for name, _ in zip(before, range(_WATCHERS), strict=False))
+        self._targets = frozenset(islice(self._circle.before(self._me.name), _WATCHERS))
         for name in self._targets:
             self._watches.setdefault(name, Watch(name))
         for name in [name for name, watch in self._watches.items() if not watch.unanswered]:
