@@ -411,7 +411,7 @@ class SwimNode:
                 self._exchanges.expired(which, now)
             case TimerKind.RETURN:
                 assert isinstance(which, str)
-                self._returning.expired(which)
+                self._returning.expired(which, now)
             case TimerKind.EXPAND:
                 self._exchanges.expand(now)
             case TimerKind.META:

@@ -4,7 +4,7 @@ A recorded packet would do to say so, and a dead member would win addresses for 
 first: only an answer to a question of our own is a sign of life.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gossip.address import Endpoint
 from gossip.context import Context
@@ -13,11 +13,16 @@ from gossip.state import Membership
 from gossip.timers import TimerKind
 from gossip.transmit import Transmitter
 
+_QUESTIONS: Final = 3
+"""How often one claim is asked about: what is said is soon said no more, so one lost packet must not decide."""
+
 
 class _Claim(NamedTuple):
     sequence: int
     message: Alive
+    at: Endpoint
     source: Endpoint
+    asked: int = 0
 
 
 class Returning:
@@ -35,11 +40,9 @@ class Returning:
         name = message.node
         if name in self._claims:
             return
-        me, sequence = self._membership.me, self._context.next_sequence()
-        self._claims[name] = _Claim(sequence, message, source)
+        sequence = self._context.next_sequence()
         self._names[sequence] = name
-        self._context.timers.set((TimerKind.RETURN, name), now + self._context.config.probe_timeout_s)
-        self._transmitter.send_alone(at, encode(Ping(sequence, name, me.addr, me.port, me.name)))
+        self._question(name, _Claim(sequence, message, at, source), now)
 
     def acked(self, sequence: int, now: float) -> None:
         """An ack came; if it answers a question of ours, what was said is true."""
@@ -50,9 +53,19 @@ class Returning:
         self._context.timers.cancel((TimerKind.RETURN, name))
         self._membership.alive(claim.message, claim.source, now, proven=True)
 
-    def expired(self, name: str) -> None:
-        """No answer: it may be said, and asked, again."""
-        self._drop(name)
+    def expired(self, name: str, now: float) -> None:
+        """No answer: asked again, and after the last time it may be said anew."""
+        claim = self._claims[name]
+        if claim.asked < _QUESTIONS:
+            self._question(name, claim, now)
+        else:
+            self._drop(name)
+
+    def _question(self, name: str, claim: _Claim, now: float) -> None:
+        me = self._membership.me
+        self._claims[name] = claim._replace(asked=claim.asked + 1)
+        self._context.timers.set((TimerKind.RETURN, name), now + self._context.config.probe_timeout_s)
+        self._transmitter.send_alone(claim.at, encode(Ping(claim.sequence, name, me.addr, me.port, me.name)))
 
     def _drop(self, name: str) -> _Claim:
         claim = self._claims.pop(name)
