@@ -46,7 +46,7 @@ def build(version: str) -> Path:
     go = shutil.which("go", path=os.environ["PATH"] + os.pathsep + "/usr/local/go/bin")
     if go is None:
         pytest.fail(
-            "go is missing; install Go 1.25 or later: sudo apt-get install golang-go, where it is as new"
+            "go is missing; install Go 1.25 or later: sudo apt-get install golang-go (that of Debian 12 is too old)"
         )
     program = BUILD / f"memberlist-{version}"
     module = [] if version == NEWEST else [f"-modfile={version}.mod"]
