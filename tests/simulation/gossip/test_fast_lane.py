@@ -1,6 +1,5 @@
 """The fast lane in whole rings. VIPRING_SEED repeats a run; the seed of a failure is printed."""
 
-import os
 import random
 from collections.abc import Callable
 
@@ -16,15 +15,11 @@ from gossip.simulator import Network, Simulation
 FAST = SwimConfig(fast_lane=FastLaneConfig())
 THREE_MISSES = SwimConfig(fast_lane=FastLaneConfig(misses=3))
 
+IN_TURNS_S = 0.2
+"""Who watches half a rack begins with some of it a miss or two after the others."""
+
 CONFIRMED_S = 4.0
 """Least time that a plain member of a small ring gives a suspect (memberlist's LAN settings)."""
-
-
-@pytest.fixture
-def seed() -> int:
-    chosen = int(os.environ.get("VIPRING_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"VIPRING_SEED={chosen}")
-    return chosen
 
 
 def ring(
@@ -83,10 +78,9 @@ def test_where_the_wire_is_silent_all_know_of_a_death_in_half_a_second(
         chosen = random.Random(seed + run).sample(names, victims)
         times.append(crash(simulation, names, chosen, 10.0))
         assert dead(simulation) == set(chosen)
-    # Half a rack is found in turns, each a miss or two after the one before.
-    allowance_s = 0.1 if victims > 1 else 0.0
-    assert percentile(times, 0.5) <= median_s + allowance_s
-    assert percentile(times, 0.99) <= p99_s + allowance_s
+    in_turns_s = IN_TURNS_S if victims > 1 else 0.0
+    assert percentile(times, 0.5) <= median_s + in_turns_s
+    assert percentile(times, 0.99) <= p99_s + in_turns_s
 
 
 @pytest.mark.parametrize(("members", "victims"), [(3, 1), (5, 1), (10, 1), (5, 2), (10, 5)])
@@ -98,8 +92,9 @@ def test_without_a_wire_it_takes_a_second(seed: int, members: int, victims: int)
         chosen = random.Random(seed + run).sample(names, victims)
         times.append(crash(simulation, names, chosen, 10.0))
         assert dead(simulation) == set(chosen)
-    assert percentile(times, 0.5) <= 1.2
-    assert percentile(times, 0.99) <= 1.6
+    in_turns_s = IN_TURNS_S if victims > 1 else 0.0
+    assert percentile(times, 0.5) <= 1.2 + in_turns_s
+    assert percentile(times, 0.99) <= 1.6 + in_turns_s
 
 
 @pytest.mark.parametrize("wire", [True, False], ids=["wire", "no wire"])
