@@ -15,6 +15,7 @@ import pytest
 
 from tests.contract.client import CORE, Api
 from tests.contract.server import Endpoint, embedded
+from tests.seed import chosen_seed
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +38,7 @@ def api(endpoint: Endpoint) -> Iterator[Api]:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    found = int(os.environ.get("VIPRING_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
-    print(f"VIPRING_SEED={found}")
-    return found
+    return chosen_seed()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing_extensions import override
 from gossip.config import SwimConfig
 from tests.fuzz.runner import fuzz
 from tests.fuzz.targets import TARGETS, LivingNode, Messages, Script, Stranger
+from tests.seed import chosen_seed
 from tests.unit.gossip.helpers import Bench
 
 SECONDS = float(os.environ.get("VIPRING_FUZZ_SECONDS", "2"))
@@ -16,9 +17,7 @@ SECONDS = float(os.environ.get("VIPRING_FUZZ_SECONDS", "2"))
 
 @pytest.fixture
 def rng() -> random.Random:
-    seed = int(os.environ.get("VIPRING_SEED", random.randrange(1 << 32)))
-    print(f"VIPRING_SEED={seed}")
-    return random.Random(seed)
+    return random.Random(chosen_seed())
 
 
 @pytest.mark.timeout(60 + 2 * SECONDS)

@@ -11,6 +11,7 @@ import pytest
 
 from tests.interop.peers import BUILD, Ours, Peer, build
 from tests.interop.test_rings import Kind, Scenario, scenario
+from tests.seed import chosen_seed
 
 LOSS_S = float(os.environ.get("VIPRING_INTEROP_LOSS_S", "120"))
 """How long it goes on; ten minutes were measured."""
@@ -71,8 +72,7 @@ async def run_all(logs: Path, rng: random.Random) -> dict[str, dict[str, int]]:
 
 
 def test_loss_and_stalls_kill_nobody(tmp_path: Path) -> None:
-    seed = int(os.environ.get("VIPRING_SEED", str(time.time_ns() % 1_000_000)))
-    print(f"VIPRING_SEED={seed}")
+    seed = chosen_seed()
     for kind in RINGS:
         if kind.version:
             build(kind.version)

@@ -6,7 +6,6 @@ walks reach and small examples do not. VIPRING_SEED replays one.
 
 from __future__ import annotations
 
-import os
 import random
 from collections import deque
 from typing import Any
@@ -15,6 +14,7 @@ import msgspec
 
 from cluster.objects import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
 from controller.reconcile import Reconciler
+from tests.seed import chosen_seed, given_seed
 from tests.unit.controller.builders import config_map, service
 
 WALKS = 400
@@ -187,8 +187,8 @@ class World:
 
 
 def test_random_walks_keep_addresses_apart_and_come_to_rest() -> None:
-    first = int(os.environ.get("VIPRING_SEED", random.SystemRandom().randrange(2**32)))
-    walks = 1 if "VIPRING_SEED" in os.environ else WALKS
+    first = chosen_seed()
+    walks = WALKS if given_seed() is None else 1
     for seed in range(first, first + walks):
         print(f"VIPRING_SEED={seed}")
         rng = random.Random(seed)

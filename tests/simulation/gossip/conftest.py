@@ -1,13 +1,10 @@
 """The seed of a simulation: drawn, printed, and taken back from VIPRING_SEED."""
 
-import os
-import random
-
 import pytest
+
+from tests.seed import chosen_seed
 
 
 @pytest.fixture
 def seed() -> int:
-    chosen = int(os.environ.get("VIPRING_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"VIPRING_SEED={chosen}")
-    return chosen
+    return chosen_seed()

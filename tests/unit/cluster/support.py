@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import msgspec
 
 from cluster.objects import Service
 from cluster.wire import Page, decode_page
+from tests.seed import chosen_seed
 
 
 def seeded() -> tuple[int, random.Random]:
     """A generator whose seed is printed, and taken from VIPRING_SEED when that is set."""
-    seed = int(os.environ.get("VIPRING_SEED", random.SystemRandom().randrange(2**32)))
-    print(f"VIPRING_SEED={seed}")
+    seed = chosen_seed()
     return seed, random.Random(seed)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,7 @@ from gossip.shell import Ring
 from speaker.options import RingOptions
 from speaker.ring import JoinTiming, RingKeeper
 from speaker.roster import Peers
+from tests.seed import chosen_seed
 from tests.unit.speaker.builders import our_meta, pod
 
 QUICK = JoinTiming(look_patience_s=0.05, first_join_s=0.5, first_retry_s=0.05, rejoin_s=(0.05, 0.1))
@@ -33,9 +33,7 @@ def port() -> int:
 
 @pytest.fixture
 def rng() -> random.Random:
-    seed = int(os.environ.get("VIPRING_SEED", random.randrange(2**32)))
-    print(f"VIPRING_SEED={seed}")
-    return random.Random(seed)
+    return random.Random(chosen_seed())
 
 
 class Stage:

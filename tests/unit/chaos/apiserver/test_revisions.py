@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
 
 from chaos.lab.apiserver.errors import StatusError
 from chaos.lab.apiserver.revisions import Revisions
+from tests.seed import chosen_seed
 from tests.unit.chaos.apiserver.builders import Obj
 
 
@@ -24,9 +24,7 @@ def _state(found: list[object]) -> list[tuple[str, str, int]]:
 
 
 def test_any_earlier_moment_can_be_listed() -> None:
-    seed = int(os.environ.get("VIPRING_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
-    print(f"VIPRING_SEED={seed}")
-    rng = random.Random(seed)
+    rng = random.Random(chosen_seed())
     revisions = Revisions(history=1000)
     moments: dict[int, list[tuple[str, str, int]]] = {}
     for step in range(300):
