@@ -93,11 +93,11 @@ def test_latencies_have_their_shape(
 
 
 def lost_share(seed: int, network: Network, **link: float) -> float:
-    """Share of the datagrams to and from n1 that vanish in 300 s, by the counters of all members."""
+    """Share of the datagrams to and from n1 that vanish in 3000 s, by the counters of all members."""
     simulation = formed(seed, 3, network=network)
     if link:
         simulation.set_loss("n1", **link)
-    simulation.run(300.0)
+    simulation.run(3000.0)
     nodes = [simulation.node(name) for name in simulation.running()]
     sent = sum(node.counters.packets_out for node in nodes)
     return 1.0 - sum(node.counters.packets_in for node in nodes) / sent
