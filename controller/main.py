@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from cluster.client import ApiClient
-from cluster.errors import ApiError, ClusterError
+from cluster.errors import ApiError, ClusterError, UnreachableError
 from cluster.events import EventRecorder, reference
 from cluster.objects import ConfigMap, Service
 from cluster.reflector import Reflector
@@ -46,6 +46,8 @@ STUCK_S: Final = 10.0
 """A decision loop with work that takes no step for so long is stuck."""
 
 _WARNINGS = {"configStale", "noConfig"}
+_SERVER_WIDE = {401, 429, 503, 504}
+"""HTTP statuses that say something of the server, not of the object."""
 
 
 class Controller:
@@ -242,11 +244,16 @@ class Controller:
             self._write_news = anyio.Event()
 
     def _write_failed(self, key: str, error: ClusterError) -> None:
-        """Try again later; a server that does not answer, or is overloaded, is left alone for a while."""
-        refused = isinstance(error, ApiError) and not error.transient and error.status != 401
+        """Try again later; a server that does not answer, or is overloaded, is left alone for a while.
+
+        Any other failure, a 500 too, may come from this one service (an admission webhook answers so).
+        """
+        everything = isinstance(error, UnreachableError) or (
+            isinstance(error, ApiError) and error.status in _SERVER_WIDE
+        )
         retry_after_s = error.retry_after_s or 0.0 if isinstance(error, ApiError) else 0.0
         delay_s = self._writes.failed(
-            key, time.monotonic(), everything=not refused, retry_after_s=retry_after_s
+            key, time.monotonic(), everything=everything, retry_after_s=retry_after_s
         )
         self._counts.update_errors += 1
         self._write_news.set()

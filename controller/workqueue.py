@@ -69,12 +69,12 @@ class WorkQueue:
     def failed(self, key: str, now: float, *, everything: bool, retry_after_s: float = 0.0) -> float:
         """Work on a key failed; try again after a while, and return the delay in seconds.
 
-        `everything`: no other key would do better; the queue is paused, and the key stays where it was.
+        `everything`: no other key would do better; the queue is paused, and the key goes to its end.
         """
         self._busy.discard(key)
         self._again.discard(key)
         if everything:
-            self._ready = {key: None, **self._ready}
+            self._ready[key] = None
             if now >= self._paused_until:
                 self._paused_until = now + max(self._pause.next_delay(), retry_after_s)
             return self._paused_until - now

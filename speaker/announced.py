@@ -6,7 +6,7 @@ report that its first gratuitous frame is out until the report that it has falle
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from speaker.decide import Address, Decisions, Offer
@@ -73,6 +73,17 @@ class Announced:
         """The responder no longer answers for the address."""
         self._interfaces.pop(address, None)
         return self._withdraw([(service, address) for service in self._shown.get(address, ())])
+
+    def interfaces_changed(self, names: Collection[str]) -> list[Notice]:
+        """Only these interfaces are in use; what was announced on others only is announced no more."""
+        notices: list[Notice] = []
+        for address, before in list(self._interfaces.items()):
+            before.intersection_update(names)
+            if not before:
+                shown = [(service, address) for service in self._shown.get(address, ())]
+                self._why.update(dict.fromkeys(shown, "interfaceDown"))
+                notices += self.silenced(address)
+        return notices
 
     def lease_expired(self) -> list[Notice]:
         """The responder has fallen silent altogether."""

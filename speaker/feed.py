@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine
 from functools import partial
+from ipaddress import IPv4Address, IPv6Address
 from typing import Never, TypeVar
 
 import anyio
@@ -12,6 +13,7 @@ import structlog
 
 from cluster.client import ApiClient
 from cluster.config.configmap import config_of
+from cluster.config.model import Config
 from cluster.errors import ConfigError
 from cluster.objects import ConfigMap, EndpointSlice, Node, Pod, Service
 from cluster.reflector import Reflector
@@ -41,6 +43,7 @@ class KubernetesFeed:
         self._state = state
         self._rng = rng
         self._put = put
+        self._refused: Config | None = None
         self.looked = anyio.Event()
 
     def watches(self, client: ApiClient) -> list[Callable[[], Coroutine[object, object, Never]]]:
@@ -145,6 +148,7 @@ class KubernetesFeed:
             self._state.peers.set_pod(change.obj)
 
     def _config_map(self, change: Upserted[ConfigMap] | Deleted[ConfigMap]) -> None:
+        self._refused = None
         if isinstance(change, Deleted):
             self._config_refused("the ConfigMap was deleted")
             return
@@ -153,10 +157,23 @@ class KubernetesFeed:
         except ConfigError as error:
             self._config_refused(str(error))
             return
-        homeless = self._state.decider.unpooled(config, self._state.announced.addresses())
+        homeless = self._homeless(config)
         if homeless is not None:
+            self._refused = config
             self._config_refused(f"announced address {homeless} would be in no pool")
             return
+        self._accept(config)
+
+    def retry_config(self) -> None:
+        """Something is announced no more: a configuration refused for it may be in order now."""
+        if self._refused is not None and self._homeless(self._refused) is None:
+            self._accept(self._refused)
+
+    def _homeless(self, config: Config) -> IPv4Address | IPv6Address | None:
+        return self._state.decider.unpooled(config, self._state.announced.addresses())
+
+    def _accept(self, config: Config) -> None:
+        self._refused = None
         self._state.decider.set_config(config)
         self._state.config_stale, self._state.config_error = False, None
         log.info(

@@ -177,6 +177,8 @@ class Speaker:
                 await self._leave()
                 tasks.cancel_scope.cancel()
         self._responder.close()
+        if self.state.responder.exited is not None:
+            raise ResponderLostError(self.state.responder.exited)
 
     async def _leave(self) -> None:
         """Others take over at our goodbye; until they have, this node goes on answering."""
@@ -291,6 +293,7 @@ class Speaker:
                 self._tell(announced.reported(event.address, event.interface))
             case Withdrawn():
                 self._tell(announced.silenced(event.address))
+                self._feed.retry_config()
             case LeaseExpired():
                 facts.lease, facts.leases_expired = "expired", facts.leases_expired + 1
                 log.error("leaseExpired", msg="no renewal came in time; this node fell silent")
@@ -301,7 +304,11 @@ class Speaker:
                 log.warning("responderStalled", seconds=round(event.seconds, 3))
             case InterfacesChanged():
                 facts.interfaces = tuple(interface.name for interface in event.interfaces)
-                log.info("interfacesChanged", interfaces=facts.interfaces)
+                if facts.interfaces:
+                    log.info("interfacesChanged", interfaces=facts.interfaces)
+                else:
+                    log.error("interfacesChanged", interfaces=(), msg="no interface to announce on")
+                self._tell(announced.interfaces_changed(facts.interfaces))
             case InterfaceFailed():
                 log.warning("interfaceFailed", interface=event.interface, error=event.detail)
             case Counters():
@@ -309,7 +316,7 @@ class Speaker:
                 facts.drops.update(event.drops)
             case Exited():
                 facts.exited = event.detail
-                raise ResponderLostError(event.detail)
+                self.stop()
             case _:
                 assert_never(event)
 

@@ -41,6 +41,8 @@ class JoinTiming:
     """How long the first contact may take before this speaker acts on what it knows."""
     first_retry_s: float = 0.25
     """Between two rounds of dialling until the first contact."""
+    settle_s: float = 0.3
+    """How long no further member may come before the first contact counts as complete."""
     rejoin_s: tuple[float, float] = (4.0, 6.0)
     """Between two looks for speakers that the ring misses: a healed partition is one ring again within 10 s."""
 
@@ -122,7 +124,7 @@ class RingKeeper:
                     tasks.start_soon(self._secret.run, ring)
                 if not self.eligible:
                     log.warning("joiningNotEligible", reason="no full look at the API server yet")
-                    tasks.start_soon(self._become_eligible, ring, looked)
+                    tasks.start_soon(self._become_eligible, ring, tasks, looked)
                 await self._first_join(ring, tasks)
                 self._on_joined()
                 while True:
@@ -150,8 +152,10 @@ class RingKeeper:
     def _meta(self) -> bytes:
         return meta(self._version, eligible=self.eligible, instance=self._instance)
 
-    async def _become_eligible(self, ring: Ring, looked: anyio.Event) -> None:
+    async def _become_eligible(self, ring: Ring, tasks: TaskGroup, looked: anyio.Event) -> None:
+        """The other speakers may only now be known: meet them before anything is decided from who is there."""
         await looked.wait()
+        await self._first_join(ring, tasks)
         self.eligible = True
         ring.set_meta(self._meta())
         self._on_joined()
@@ -171,7 +175,7 @@ class RingKeeper:
                     tasks.cancel_scope.cancel()
 
     async def _first_join(self, ring: Ring, tasks: TaskGroup) -> None:
-        """Wait for the first contact with another member, whoever dials, or for the time to pass.
+        """Wait for the first contact with another member, whoever dials, and until no more come, or for the time to pass.
 
         Peers that refuse are dialled again at once: after a power cut or a rollout all speakers start together, and
         each would otherwise announce everything for a moment.
@@ -179,7 +183,11 @@ class RingKeeper:
         with anyio.move_on_after(self._timing.first_join_s):
             while missing := self._missing(ring):
                 if self._contact.is_set():
-                    return
+                    known = len(ring.members())
+                    await anyio.sleep(self._timing.settle_s)
+                    if len(ring.members()) == known:
+                        return
+                    continue
                 chosen = [address for address in missing if address not in self._joining]
                 for address in self._rng.sample(chosen, min(FIRST_PEERS, len(chosen))):
                     tasks.start_soon(self._join, ring, address)

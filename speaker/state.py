@@ -88,6 +88,8 @@ class SpeakerState:
             return "waiting for the ring"
         if self.responder.exited is not None:
             return f"the responder has ended: {self.responder.exited}"
+        if not self.responder.interfaces:
+            return "no interface to announce on"
         return None
 
     def why_not_healthy(self, now: float) -> str | None:

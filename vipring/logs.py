@@ -5,11 +5,13 @@ Keys: ts (RFC 3339 with nanoseconds, UTC), level, caller (file.py:line), event o
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -76,6 +78,28 @@ class _Library(logging.Handler):
         log.log(record.levelno, "library", msg=record.getMessage())
 
 
+class _Lenient(io.RawIOBase):
+    """A stream of lines nobody may be reading any more: a lost line must not end the process that wrote it."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def write(self, line: Any) -> int:
+        with contextlib.suppress(OSError):
+            self._out.write(line)
+        return len(line)
+
+    @override
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._out.flush()
+
+
 def configure(out: BinaryIO | None = None, **fields: object) -> None:
     """Set up structlog for this process; `fields` are put on every line (the node's name).
 
@@ -100,7 +124,7 @@ def configure(out: BinaryIO | None = None, **fields: object) -> None:
             structlog.processors.JSONRenderer(serializer=_encode),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.BytesLoggerFactory(out or sys.stdout.buffer),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Lenient(out or sys.stdout.buffer))),
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Library()], force=True)

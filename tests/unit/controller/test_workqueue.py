@@ -81,3 +81,12 @@ def test_a_success_ends_the_pause(queue: WorkQueue) -> None:
     queue.failed("a", 0.0, everything=True, retry_after_s=9.0)
     queue.done("b")
     assert queue.take(0.0) == "a"
+
+
+def test_a_key_that_met_a_dead_server_goes_behind_the_others(queue: WorkQueue) -> None:
+    for key in "ab":
+        queue.add(key)
+    assert queue.take(0.0) == "a"
+    delay = queue.failed("a", 0.0, everything=True)
+    assert queue.take(delay) == "b"
+    assert queue.take(delay) == "a"

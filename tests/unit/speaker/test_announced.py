@@ -69,3 +69,15 @@ def test_an_offer_that_ended_before_its_first_frame_leaves_no_trace() -> None:
     announced.decided(offered(WEB))
     announced.reported(IP, "eth0")
     assert announced.silenced(IP) == [ServiceWithdrawn(WEB, "responderSilent")]
+
+
+def test_what_was_announced_on_a_vanished_interface_only_is_announced_no_more() -> None:
+    announced = Announced()
+    announced.decided(offered(WEB))
+    announced.reported(IP, "eth0")
+    announced.reported(IP, "eth1")
+    assert announced.interfaces_changed(["eth1"]) == []
+    assert list(announced.interfaces(IP)) == ["eth1"]
+    assert announced.interfaces_changed([]) == [ServiceWithdrawn(WEB, "interfaceDown")]
+    assert not announced.is_announcing(IP)
+    assert announced.reported(IP, "eth1") == [ServiceAnnounced(WEB)]

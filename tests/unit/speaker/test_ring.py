@@ -149,3 +149,16 @@ async def test_a_ring_with_plain_members_is_left_until_it_has_looked(port: int, 
         seen = meta_of(peer, "n1")
         assert seen is not None
         assert seen.eligible
+
+
+async def test_once_the_api_is_back_its_peers_are_met_before_the_view_counts(
+    port: int, rng: random.Random
+) -> None:
+    stage = Stage(port, rng, JoinTiming(look_patience_s=0.05, first_join_s=5.0, rejoin_s=(60.0, 60.0)))
+    async with stage.running():
+        await until(lambda: stage.joined == 1)
+        async with stage.peer(our_meta()):
+            stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+            stage.looked.set()
+            await until(lambda: stage.joined == 2)
+            assert set(stage.keeper.members()) == {"n1", "n2"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -63,3 +64,14 @@ def test_libraries_and_tracebacks_are_json_too(out: io.BytesIO) -> None:
 def test_rfc3339() -> None:
     assert rfc3339(0) == "1970-01-01T00:00:00.000000000Z"
     assert rfc3339(1_795_387_999_000_000_001) == "2026-11-22T22:53:19.000000001Z"
+
+
+def test_a_line_that_nobody_reads_is_lost_without_harm(out: io.BytesIO) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as broken:
+        configure(broken, node="n1")
+        structlog.get_logger().info("lost")
+    configure(out, node="n1")
+    structlog.get_logger().info("read")
+    assert [line["event"] for line in lines(out)] == ["read"]
