@@ -7,27 +7,30 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: help setup tools demo lab test test-interop bench fuzz lint lock
+.PHONY: help setup tools test-tools demo lab test test-interop bench fuzz lint lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: tools $(STAMP)  ## virtual environment from the lock file, and the system packages
+setup: tools test-tools $(STAMP)  ## virtual environment from the lock file, and the system packages
 
 tools:
-	@./setup-tools.sh
+	@PYTHON=$(PYTHON) ./setup-tools.sh
 
-$(STAMP): requirements.lock pyproject.toml
+test-tools:
+	@PYTHON=$(PYTHON) ./setup-tools.sh test
+
+$(STAMP): requirements.lock pyproject.toml | tools
 	$(PYTHON) -c 'import sys; sys.exit("vipring needs Python 3.11 or later; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: setup  ## the whole story on this machine: install, announce, kill the node, watch it fail over (JSON=FILE keeps the facts)
+demo: tools $(STAMP)  ## the whole story on this machine: install, announce, kill the node, watch it fail over (JSON=FILE keeps the facts)
 	$(BIN)/vipring demo $(if $(JSON),--json $(JSON))
 
-lab: setup  ## a cluster in a box, left running: prints KUBECONFIG and how to stop it
+lab: tools $(STAMP)  ## a cluster in a box, left running: prints KUBECONFIG and how to stop it
 	$(BIN)/vipring lab
 
 test: setup  ## all tests but those of test-interop

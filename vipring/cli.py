@@ -231,7 +231,10 @@ def plan(
     files: Annotated[
         list[str],
         typer.Option(
-            "--file", "-f", metavar="FILE", help="YAML or JSON of Kubernetes objects; - is standard input."
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="YAML or JSON of Kubernetes objects; a directory means all such files in it, - standard input.",
         ),
     ],
     members: Annotated[
@@ -246,15 +249,29 @@ def plan(
     from vipring.objectfiles import load
     from vipring.plan import plan as work_out
 
-    documents = [("stdin" if name == "-" else name, _text(name)) for name in files]
+    paths = [path for name in files for path in _files(name)]
+    documents = [("stdin" if path == "-" else path, _text(path)) for path in paths]
     live = [name.strip() for name in members.split(",") if name.strip()] if members is not None else None
-    result = work_out(load(documents), live, Order(order.value))
+    objects = load(documents)
+    if live is None and not objects.nodes:
+        typer.echo("no Node in the files: give some, or name the nodes with --members", err=True)
+    result = work_out(objects, live, Order(order.value))
     if as_json:
         _print_json(result)
     else:
         render.plan(console, result)
     if result.errors:
         raise typer.Exit(1)
+
+
+def _files(name: str) -> list[str]:
+    """A directory's YAML and JSON files in the order of their names, as kubectl takes them; else the name itself."""
+    if name == "-" or not Path(name).is_dir():
+        return [name]
+    found = sorted(path for path in Path(name).iterdir() if path.suffix in {".yaml", ".yml", ".json"})
+    if not found:
+        _fail(f"{name}: no .yaml, .yml or .json file in it", 2)
+    return [str(path) for path in found]
 
 
 def _text(name: str) -> str:

@@ -19,6 +19,7 @@ _REASONS = {
     "noReadyEndpoint": "no ready endpoint there",
     "noLocalEndpoints": "externalTrafficPolicy Local, and no endpoint there",
     "noEndpoints": "the Service has no endpoints",
+    "nodeUnknown": "a member of the ring, but no Kubernetes node",
     "speakerNotAlive": "no live speaker there",
     "nodeNetworkUnavailable": "the node's network is not available",
     "nodeLabeledExcludeBalancers": "excluded by a label of the node",

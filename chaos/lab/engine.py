@@ -50,7 +50,7 @@ async def _run(settings: EngineSettings) -> None:
     host, port = listeners[0].getsockname()[:2]
     logs = ContainerLogs(run_dir / "logs")
     pods = PodIo(logs=FileLogs(logs.path_of, logs.running))
-    async with ApiServer(listeners, pods=pods) as server:
+    async with ApiServer(listeners, pods=pods, rbac=True) as server:
         _write_private(run_dir / "kubeconfig", server.kubeconfig(f"https://{host}:{port}"))
         access = Access(
             server=f"https://{API_ADDRESS}:{API_PORT}",

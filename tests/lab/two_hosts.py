@@ -146,10 +146,11 @@ def main(out: Path, children: list[subprocess.Popen[bytes]]) -> None:
     fault = time.monotonic()
     b.lose()
     wait("no owner", answering)
+    # Before it is taken: the first answer may come while the command is still returning.
+    back = time.monotonic()
     b.take()
     # What Linux says by itself only where arp_notify is set, and what every speaker says.
     run("ip", "neigh", "flush", "dev", "br0")
-    back = time.monotonic()
     wait("answers again", lambda: answered_since(back))
     wait("an owner again", lambda: answering("b"))
     for process in measuring:

@@ -296,3 +296,15 @@ def test_age() -> None:
     assert render.age("2026-11-22T03:00:00Z", now) == "7h"
     assert render.age("2026-11-12T03:00:00Z", now) == "10d"
     assert render.age("yesterday", now) == "yesterday"
+
+
+def test_plan_takes_a_directory_and_says_that_nodes_are_missing(tmp_path: Path) -> None:
+    manifests = str(Path(__file__).parents[3] / "manifests")
+    done = runner.invoke(app, ["plan", "-f", manifests, "--json"])
+    assert done.exit_code == 0
+    assert "no Node in the files" in done.stderr
+    assert json.loads(done.stdout)["allocations"]["default/nginx"]["ips"] == ["192.168.1.240"]
+    assert "no Node" not in runner.invoke(app, ["plan", "-f", manifests, "--members", "n1"]).stderr
+    empty = runner.invoke(app, ["plan", "-f", str(tmp_path)])
+    assert empty.exit_code == 2
+    assert "no .yaml, .yml or .json file in it" in empty.stderr
