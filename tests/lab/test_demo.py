@@ -86,6 +86,8 @@ def test_a_demo_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        # Who runs the tests in the background of a shell has SIGINT ignored, and so would the demo.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     ) as process:
         assert process.stdout is not None
         said = ""
