@@ -4,9 +4,30 @@ Choose with VIPRING_HYPOTHESIS. Examples are not timed: the machine may be busy.
 """
 
 import os
+import sys
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("gate", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("hunt", deadline=None, print_blob=True, max_examples=5000)
 settings.load_profile(os.environ.get("VIPRING_HYPOTHESIS", "gate"))
+
+_status = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    global _status  # noqa: PLW0603 - pytest hands the status to this hook only
+    _status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End without dismantling the interpreter.
+
+    msgspec 0.22 sometimes crashes while its Struct types are collected at exit (msgspec/msgspec#717), which would turn a
+    finished run into a segmentation fault.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_status)
