@@ -342,6 +342,8 @@ class Speaker:
                 renewal = now + RENEW_S
             for _ in range(min(len(self._inbox), INPUTS_A_TURN)):
                 self._inbox.popleft()()
+                if time.monotonic() >= renewal:
+                    break
             if not self._leaving:
                 self._perform(self.state.decider.take(now))
 

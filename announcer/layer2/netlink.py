@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import ip_interface
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from announcer.layer2.interfaces import Address, Link, LinkTable
 
@@ -84,6 +84,10 @@ class Inconsistent(NamedTuple):
     """What the kernel sent has a gap: only another dump tells the state."""
 
 
+_PATIENCE: Final = 2
+"""Interrupted dumps in a row before one is used: where addresses never rest (IPVS), no dump is ever whole, and the notices
+that came meanwhile are true."""
+
 Notice: TypeAlias = LinkSet | LinkGone | AddressSet | AddressGone | DumpDone | Inconsistent
 
 
@@ -99,14 +103,19 @@ def parse(data: bytes) -> Iterator[Notice]:
     Messages of no interest are passed over.
     """
     offset = 0
+    interrupted = False
     while offset + _HEADER.size <= len(data):
         length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
         if length < _HEADER.size or offset + length > len(data):
             yield Inconsistent()
             return
-        if flags & _NLM_F_DUMP_INTR or kind == _NLMSG_OVERRUN:
+        if kind == _NLMSG_OVERRUN:
             yield Inconsistent()
             return
+        if flags & _NLM_F_DUMP_INTR and not interrupted:
+            # What follows is true all the same, and the end of the dump must not be missed.
+            interrupted = True
+            yield Inconsistent()
         try:
             notice = _notice(kind, sequence, data[offset + _HEADER.size : offset + length])
         except (struct.error, ValueError):
@@ -189,6 +198,7 @@ class LinkMonitor:
         self._sequence = 0
         self._dumping: Literal["links", "addresses"] | None = None
         self._again = False
+        self._interrupted = 0
 
     def restart(self) -> bytes | None:
         """Ask for a dump: after start, or when notices were lost. Returns what to send now, if anything."""
@@ -228,14 +238,21 @@ class LinkMonitor:
         if error:
             self.error = f"the kernel refused to list {ended}: {errno.errorcode.get(error, error)}"
             return None
-        if self._again:
+        if self._again and (ended == "addresses" or self._interrupted < _PATIENCE):
             self._again = False
+            self._interrupted += 1
+            if ended == "addresses" and self._interrupted > _PATIENCE:
+                self._settle()
             return self.restart()
         if ended == "links":
             return self._request("addresses")
+        self._interrupted = 0
+        self._settle()
+        return None
+
+    def _settle(self) -> None:
         self.table.end_dump()
         self.settled = True
-        return None
 
 
 class RouteSocket:

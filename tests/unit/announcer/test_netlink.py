@@ -105,9 +105,13 @@ def test_broken_messages_say_that_something_is_missing() -> None:
         address(attribute(2, b"\x01\x02")),
         address(attribute(2, bytes(4)), prefix=77),
         message(4, b""),
-        link(flags=DUMP_INTERRUPTED),
     ):
         assert list(parse(link(index=9) + broken))[1:] == [Inconsistent()]
+
+
+def test_an_interrupted_dump_is_told_once_and_read_on() -> None:
+    notices = list(parse(link(flags=DUMP_INTERRUPTED) + message(3, bytes(4), flags=DUMP_INTERRUPTED)))
+    assert [type(notice) for notice in notices] == [Inconsistent, LinkSet, DumpDone]
 
 
 class TestMonitor:
@@ -144,6 +148,21 @@ class TestMonitor:
         assert self.monitor.receive(link(flags=DUMP_INTERRUPTED)) is None
         assert self.monitor.restart() is None
         assert self.sequence(self.monitor.receive(done(1))) == (18, 2)
+
+    def test_a_dump_that_is_never_whole_is_used_in_the_end(self) -> None:
+        request = self.monitor.restart()
+        rounds = 0
+        while not self.monitor.settled:
+            rounds += 1
+            assert rounds < 10
+            kind, sequence = self.sequence(request)
+            if kind == 18:
+                self.monitor.receive(link())
+            else:
+                self.monitor.receive(link(flags=DUMP_INTERRUPTED))
+            request = self.monitor.receive(done(sequence))
+        assert [view.name for view in self.monitor.table.views()] == ["eth0"]
+        assert request is not None, "and it goes on looking for a whole one"
 
     def test_end_of_another_dump_means_nothing(self) -> None:
         self.monitor.restart()
