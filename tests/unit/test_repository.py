@@ -1,5 +1,6 @@
 """What the repository as a whole promises: manifests, lock files, entry points."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -68,3 +69,23 @@ def test_every_make_target_has_a_line_of_help() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("setup", "demo", "lab", "test", "bench", "lint"):
         assert re.search(rf"^{target}\s+\S", shown, re.MULTILINE), target
+
+
+def test_the_readme_says_what_the_demo_printed() -> None:
+    facts = json.loads((ROOT / "bench" / "results" / "demo.json").read_text())
+    said = re.search(r"printed an outage of (\d+\.\d\d) s", (ROOT / "README.md").read_text())
+    assert said is not None
+    assert float(said.group(1)) == round(facts["outage_s"], 2)
+
+
+@pytest.mark.parametrize("scenario", ["power-off", "kill-speaker", "restart-speaker", "node-returns"])
+def test_the_readme_says_what_the_scenarios_measured(scenario: str) -> None:
+    outage = json.loads((ROOT / "bench" / "results" / f"{scenario}.json").read_text())["summary"]["outage_s"]
+    (row,) = [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if f"chaos run {scenario} --repeat" in line and line.startswith("|")
+    ]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[2] == str(outage["n"])
+    assert cells[3] == f"{outage['p50']:.2f} / {outage['max']:.2f}"
