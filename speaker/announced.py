@@ -100,7 +100,7 @@ class Announced:
         """The interfaces the address was announced on, sorted."""
         return sorted(self._interfaces.get(address, ()))
 
-    def addresses(self) -> Iterable[Address]:
+    def addresses(self) -> Collection[Address]:
         """The addresses on the wire."""
         return tuple(self._interfaces)
 

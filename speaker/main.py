@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
-from ipaddress import IPv4Address
 from typing import Final, assert_never
 
 import anyio
@@ -30,11 +29,14 @@ from announcer.layer2.messages import (
     Announced as AddressAnnounced,
 )
 from announcer.layer2.messages import (
+    ClaimChanged,
     Counters,
     Exited,
+    ForeignAnswer,
     InterfaceFailed,
     InterfacesChanged,
     LeaseExpired,
+    MemberEvidence,
     ResponderEvent,
     Stalled,
     Withdrawn,
@@ -45,6 +47,7 @@ from election.order import Order
 from gossip.errors import RejectReason
 from gossip.outputs import EventsLost, MemberDoubtful, MembershipEvent, PeerRejected, Refuted
 from speaker.announced import Announced, Notice, ServiceAnnounced
+from speaker.claims import WIRE_ANSWERS, Claims
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
 from speaker.lines import Line, MemberEvent, event_name, member_line, notice_line, owner_line, rejected_line
@@ -58,8 +61,8 @@ log = structlog.get_logger()
 
 RENEW_S: Final = 0.25
 """Between two renewals of the responder's lease."""
-HANDOVER_S: Final = 0.2
-"""How long to go on answering once the goodbye is spread, for heirs that are slow to announce."""
+HANDOVER_S: Final = 1.0
+"""How long to go on answering once the goodbye is spread, for heirs that have not taken over yet."""
 INPUTS_A_TURN: Final = 500
 """Inputs taken between two looks at the lease."""
 VIPS_A_TURN: Final = 20
@@ -89,6 +92,8 @@ class Speaker:
         self._roster: set[str] = set()
         self._ring: RingKeeper | None = None
         self._events: EventRecorder | None = None
+        self._claims = Claims(options.node_name, responder)
+        self._let_go = anyio.Event()
         started = time.monotonic()
         self._epoch = time.time() - started
         ring = options.ring
@@ -185,11 +190,13 @@ class Speaker:
         self._leaving = True
         log.info("leaving")
         others = len(self._roster) > 1
+        self._claims.leave()
         if self._ring is not None:
             with anyio.move_on_after(LEAVE_S + 1.0):
                 await self._ring.leave()
-        if others and self.state.decider.table:
-            await anyio.sleep(HANDOVER_S)
+        if others and self.state.announced.addresses():
+            with anyio.move_on_after(HANDOVER_S):
+                await self._let_go.wait()
         log.info("left")
 
     def _client(self) -> ApiClient:
@@ -207,6 +214,7 @@ class Speaker:
             rng=self._rng,
             on_event=lambda event: self._put(partial(self._ring_event, event)),
             on_joined=lambda: self._put(self._joined),
+            on_keys=self._claims.introduce,
         )
 
     async def _without_ring(self) -> None:
@@ -225,6 +233,7 @@ class Speaker:
             self.state.ring_counters = self._ring.ring.counters
             self.state.ring_queue = self._ring.queue_depth
         self._roster = self._present()
+        self._claims.set_members(self._ring.members().values())
         if not self.state.joined:
             log.info("ringJoined", members=sorted(self._ring.members()), eligible=self._ring.eligible)
         self.state.joined = True
@@ -244,10 +253,12 @@ class Speaker:
                 self._rejected(event)
             case MemberDoubtful():
                 # One lost packet is enough for a doubt: a counter tells them, a line for each would be noise.
-                pass
+                self._claims.doubt(event.view.name)
             case EventsLost():
+                assert self._ring is not None
                 log.warning("eventsLost", count=event.count)
                 self._roster = self._present()
+                self._claims.set_members(self._ring.members().values())
                 self._members_moved("eventsLost")
             case _:
                 self._member_event(event)
@@ -256,6 +267,7 @@ class Speaker:
         name = event_name(event)
         self.state.member_event(event.view.name, name, time.monotonic())
         _write(member_line(event))
+        self._claims.member_changed(event.view)
         if may_own(event.view):
             self._roster.add(event.view.name)
         else:
@@ -293,12 +305,15 @@ class Speaker:
                 self._tell(announced.reported(event.address, event.interface))
             case Withdrawn():
                 self._tell(announced.silenced(event.address))
+                if self._leaving and not announced.addresses():
+                    self._let_go.set()
                 self._feed.retry_config()
             case LeaseExpired():
                 facts.lease, facts.leases_expired = "expired", facts.leases_expired + 1
                 log.error("leaseExpired", msg="no renewal came in time; this node fell silent")
                 self._tell(announced.lease_expired())
-                self._announce()
+                self._claims.own_again()
+                facts.lease = "valid"
             case Stalled():
                 facts.stalls += 1
                 log.warning("responderStalled", seconds=round(event.seconds, 3))
@@ -314,11 +329,24 @@ class Speaker:
             case Counters():
                 facts.counters.update(event.addresses)
                 facts.drops.update(event.drops)
+            case ClaimChanged() | ForeignAnswer() | MemberEvidence():
+                self._claim_event(event)
             case Exited():
                 facts.exited = event.detail
                 self.stop()
             case _:
                 assert_never(event)
+
+    def _claim_event(self, event: ClaimChanged | ForeignAnswer | MemberEvidence) -> None:
+        match event:
+            case ClaimChanged():
+                self._write_line(self._claims.changed(event))
+            case ForeignAnswer():
+                self._write_line(self._claims.foreign(event))
+            case MemberEvidence():
+                if self._ring is not None:
+                    name = self._responder.name_of(event.name)
+                    self._ring.wire_evidence(name, WIRE_ANSWERS[event.answer], proven=event.proven)
 
     # The loop
 
@@ -349,23 +377,24 @@ class Speaker:
 
     def _perform(self, decisions: Decisions) -> None:
         """Announce first; lines, however many, wait in the inbox between renewals of the lease."""
+        decider = self.state.decider
+        self._claims.decided(decisions, decider.table, decider.owner)
         if decisions.table is not None:
-            self._announce()
+            self.state.responder.lease = "valid"
         for change in decisions.owner_changes:
             self.state.owner_changes += 1
             self._put(partial(_write, owner_line(change)))
         self._tell(self.state.announced.decided(decisions))
-
-    def _announce(self) -> None:
-        table = self.state.decider.table
-        self._responder.announce([address for address in table if isinstance(address, IPv4Address)])
-        self.state.responder.lease = "valid"
 
     def _tell(self, notices: list[Notice]) -> None:
         for notice in notices:
             self._put(partial(_write, notice_line(notice)))
             if isinstance(notice, ServiceAnnounced):
                 self._record(notice.offer.service)
+
+    def _write_line(self, line: Line | None) -> None:
+        if line is not None:
+            self._put(partial(_write, line))
 
     def _record(self, service: str) -> None:
         known = self.state.decider.services.get(service)

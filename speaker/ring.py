@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import anyio
@@ -15,6 +16,7 @@ from gossip.member import MemberView
 from gossip.meta import Meta
 from gossip.outputs import MemberJoined, MembershipEvent
 from gossip.shell import Ring
+from gossip.watch import WireAnswer
 from speaker.options import RingOptions
 from speaker.ringconfig import swim_config
 from speaker.roster import Peers
@@ -68,6 +70,7 @@ class RingKeeper:
         rng: random.Random,
         on_event: Callable[[MembershipEvent], None],
         on_joined: Callable[[], None],
+        on_keys: Callable[[Sequence[bytes]], None],
         timing: JoinTiming = JoinTiming(),
     ) -> None:
         self._node = node
@@ -77,6 +80,8 @@ class RingKeeper:
         self._peers = peers
         self._on_event = on_event
         self._on_joined = on_joined
+        self._on_keys = on_keys
+        self._tasks: TaskGroup | None = None
         self._timing = timing
         self._joining: set[str] = set()
         self._contact = anyio.Event()
@@ -117,11 +122,13 @@ class RingKeeper:
     async def _live(self, looked: anyio.Event) -> None:
         """One stay in the ring; returns only when it must be left until the API was looked at."""
         async with self._made() as ring, anyio.create_task_group() as tasks:
-            self.ring = ring
+            self.ring, self._tasks = ring, tasks
             try:
                 tasks.start_soon(self._listen, ring, tasks)
                 if self._secret is not None:
-                    tasks.start_soon(self._secret.run, ring)
+                    tasks.start_soon(self._secret.run, ring, self._on_keys)
+                else:
+                    self._on_keys(())
                 if not self.eligible:
                     log.warning("joiningNotEligible", reason="no full look at the API server yet")
                     tasks.start_soon(self._become_eligible, ring, tasks, looked)
@@ -131,7 +138,12 @@ class RingKeeper:
                     await anyio.sleep(self._rng.uniform(*self._timing.rejoin_s))
                     self._rejoin(ring, tasks)
             finally:
-                self.ring = None
+                self.ring, self._tasks = None, None
+
+    def wire_evidence(self, name: str, answer: WireAnswer, *, proven: bool) -> None:
+        """Tell the ring what the wire said of a member; `proven`: somebody else answered meanwhile."""
+        if self.ring is not None and self._tasks is not None:
+            self._tasks.start_soon(partial(self.ring.wire_evidence, name, answer, own_link_proven=proven))
 
     async def leave(self) -> None:
         """Say goodbye; takes at most a second."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import anyio
 import structlog
 
-from gossip.keyring import derive_key
+from gossip.keyring import Keyring, derive_key
 from gossip.rotation import Rotation
 from gossip.shell import Ring
 from speaker.options import MAX_SECRET_BYTES, RingOptions, secret_file
@@ -18,6 +19,11 @@ log = structlog.get_logger()
 
 LOOK_S: Final = 2.0
 """Between two looks at the file; kubelet itself takes a minute to bring a changed Secret to a node."""
+
+
+def all_keys(keyring: Keyring) -> Sequence[bytes]:
+    """Every key that counts for what others send; the first one is ours."""
+    return (*keyring.keys, *keyring.incoming)
 
 
 class SecretKeeper:
@@ -33,12 +39,14 @@ class SecretKeeper:
     def _key(self, secret: bytes) -> bytes:
         return derive_key(secret, 32 if self._size == 32 else 16)
 
-    async def run(self, ring: Ring) -> None:
-        """Give the ring every key in its time; returns only when there is no file to follow."""
+    async def run(self, ring: Ring, on_keys: Callable[[Sequence[bytes]], None]) -> None:
+        """Give the ring, and `on_keys`, every key in its time; returns only when there is no file to follow."""
+        on_keys(all_keys(self.rotation.keyring()))
         while self._path is not None:
             if self._look(self._path, time.monotonic()):
                 keyring = self.rotation.keyring()
                 await ring.set_keyring(keyring)
+                on_keys(all_keys(keyring))
                 log.info("ringKeysChanged", keys=len(keyring.keys), incoming=len(keyring.incoming))
             await anyio.sleep(self._look_s)
 

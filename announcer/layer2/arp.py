@@ -45,6 +45,8 @@ class DropReason(StrEnum):
     """Sent by this interface and reflected back."""
     STALLED = "stalled"
     """Waited in the queue while this process did not run; whoever asked has moved on."""
+    SIGNED = "signed"
+    """Between members: an answer, a hello or an announcement, which is no request."""
 
 
 class ArpFrame(NamedTuple):
@@ -107,8 +109,11 @@ def answer(frame: bytes, *, mac: bytes, announced: Container[bytes]) -> ArpFrame
     sender MAC of the ARP packet. MetalLB internal/layer2/arp.go; the group-address check is RFC 1812 3.3.2.
     """
     request = parse(frame)
-    if isinstance(request, DropReason):
-        return request
+    return request if isinstance(request, DropReason) else reply_to(request, mac=mac, announced=announced)
+
+
+def reply_to(request: ArpFrame, *, mac: bytes, announced: Container[bytes]) -> ArpFrame | DropReason:
+    """Decide like `answer` on a frame that was read."""
     if request.operation != REQUEST:
         return DropReason.NOT_REQUEST
     if request.destination not in (BROADCAST, mac):
@@ -130,9 +135,9 @@ def answer(frame: bytes, *, mac: bytes, announced: Container[bytes]) -> ArpFrame
     )
 
 
-def gratuitous(operation: int, *, mac: bytes, address: bytes) -> bytes:
+def gratuitous(operation: int, *, mac: bytes, address: bytes) -> ArpFrame:
     """Build a gratuitous request or reply: sender and target IP are `address`, target MAC and destination broadcast.
 
     The target MAC of all ones is what MetalLB sends; receivers ignore the field in both forms (RFC 5227 section 3).
     """
-    return ArpFrame(BROADCAST, mac, operation, mac, address, BROADCAST, address).encode()
+    return ArpFrame(BROADCAST, mac, operation, mac, address, BROADCAST, address)

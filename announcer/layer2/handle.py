@@ -11,11 +11,14 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from enum import IntEnum
 from ipaddress import IPv4Address
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 from announcer.errors import MessageError, ResponderError
+from announcer.layer2.claims import ANYONE
 from announcer.layer2.interfaces import DEFAULT_EXCLUDE, compile_exclude
 from announcer.layer2.messages import (
     MAX_MESSAGE,
@@ -24,12 +27,31 @@ from announcer.layer2.messages import (
     ResponderEvent,
     decode_events,
     encode_add,
+    encode_ask,
+    encode_hand_over,
+    encode_introduce,
+    encode_members,
     encode_remove,
     encode_renew,
 )
+from announcer.layer2.signed import claim_key, name_hash
 
 _EVENTS_A_CALL = 1_024
 _VERSION = 4
+
+
+class _Will(IntEnum):
+    """What is wanted for an address; in the order in which it is told."""
+
+    NONE = 0
+    HAND_OVER = 1
+    OWN = 2
+
+
+class _Intent(NamedTuple):
+    will: _Will
+    known: bool = False
+    to: bytes = b""
 
 
 class Responder:
@@ -45,8 +67,10 @@ class Responder:
         self.pid = pid
         self._link = link
         self._epoch = 0
-        self._desired: frozenset[bytes] = frozenset()
-        self._sent: set[bytes] = set()
+        self._intents: dict[bytes, _Intent] = {}
+        self._dirty: dict[bytes, None] = {}
+        self._later: deque[bytes] = deque()
+        self._names: dict[bytes, str] = {b"": ""}
 
     @classmethod
     def fork(cls, *, exclude: Sequence[str] = DEFAULT_EXCLUDE) -> Self:
@@ -78,14 +102,70 @@ class Responder:
     def announce(self, addresses: Collection[IPv4Address]) -> None:
         """Make `addresses` the whole table: answer for these and no others. Repeating it costs no message.
 
-        Addresses that were not in the table get a gratuitous burst on every interface. While a LeaseExpired waits in
-        `events`, the table stays empty, whatever is asked here. Raises ResponderError for an IPv6 address.
+        Raises ResponderError for an IPv6 address.
         """
-        for address in addresses:
-            if address.version != _VERSION:
-                raise ResponderError(f"{address}: ARP announces IPv4 addresses only")
-        self._desired = frozenset(address.packed for address in addresses)
+        wanted = _packed(addresses)
+        self._intend(wanted - self._intents.keys(), _Intent(_Will.OWN))
+        self._intend(
+            [
+                address
+                for address, intent in self._intents.items()
+                if address not in wanted and intent.will is not _Will.NONE
+            ],
+            _Intent(_Will.NONE),
+        )
         self._push()
+
+    def own(self, addresses: Collection[IPv4Address], *, known: bool = False) -> None:
+        """Answer for these addresses as well, once the wire was asked. `known`: a member announced them before, so what
+        a stranger answers does not count. Addresses that begin to be answered for get a gratuitous burst.
+
+        While a LeaseExpired waits in `events`, the table stays empty, whatever is asked here. Raises ResponderError for
+        an IPv6 address.
+        """
+        self._intend(_packed(addresses), _Intent(_Will.OWN, known=known))
+        self._push()
+
+    def hand_over(self, addresses: Collection[IPv4Address], to: str | None) -> None:
+        """Answer for these addresses, as far as they are answered for now, until the member `to` (None: whoever asks)
+        has taken over. Before `introduce` they are let go at once. Raises ResponderError for an IPv6 address."""
+        successor = name_hash(to) if to is not None else ANYONE
+        self._intend(_packed(addresses), _Intent(_Will.HAND_OVER, to=successor))
+        self._push()
+
+    def drop(self, addresses: Collection[IPv4Address]) -> None:
+        """Answer for these addresses no longer. Raises ResponderError for an IPv6 address."""
+        self._intend(_packed(addresses), _Intent(_Will.NONE))
+        self._push()
+
+    def introduce(self, name: str, keys: Sequence[bytes]) -> None:
+        """Tell which member of the ring this node is, and the keys of the ring (as its keyring: the first one signs).
+
+        From here on an address is answered for only once the wire was asked, and members know each other's answers.
+        """
+        now = time.monotonic()
+        derived = [claim_key(key) for key in keys]
+        self._later.append(encode_introduce(name, derived, epoch=self._epoch, at=now))
+        self._push()
+
+    def set_members(self, names: Collection[str], *, alive: bool) -> None:
+        """Tell which members the ring holds alive, or no longer."""
+        hashes = {name_hash(name): name for name in names}
+        self._names.update(hashes)
+        messages = encode_members(list(hashes), alive=alive, epoch=self._epoch, at=time.monotonic())
+        self._later += [message for message, _ in messages]
+        self._push()
+
+    def ask(self, names: Collection[str]) -> None:
+        """Ask members on the wire whether they live; a MemberEvidence follows for each."""
+        hashes = [name_hash(name) for name in names]
+        for message, _ in encode_ask(hashes, epoch=self._epoch, at=time.monotonic()):
+            # A full buffer means that nobody listens: the ring goes on without the wire.
+            self._send(message)
+
+    def name_of(self, hashed: bytes) -> str:
+        """The name behind a hashed one of an event; empty for nobody, hexadecimal where the ring never told it."""
+        return self._names.get(hashed, hashed.hex())
 
     def renew(self) -> None:
         """Extend the lease of the table from this moment; to be called every 0.25 s by the loop that decides."""
@@ -107,8 +187,8 @@ class Responder:
                 if isinstance(event, LeaseExpired):
                     # Only now does the caller know: until here its calls spoke of the table that ended.
                     self._epoch = event.epoch
-                    self._desired = frozenset()
-                    self._sent.clear()
+                    self._intents.clear()
+                    self._dirty.clear()
                 elif isinstance(event, Exited):
                     self.close()
             events += received
@@ -130,19 +210,41 @@ class Responder:
         except MessageError as error:
             return [Exited(f"the responder process sent what cannot be read: {error}")]
 
+    def _intend(self, addresses: Iterable[bytes], intent: _Intent) -> None:
+        for address in addresses:
+            if self._intents.get(address) != intent:
+                self._intents[address] = intent
+                self._dirty[address] = None
+
     def _push(self) -> None:
-        """Send the difference between what is wanted and what was sent; the rest follows at the next call."""
-        if self._desired == self._sent:
-            return
+        """Send what is wanted and was not sent yet; what the socket does not take follows at the next call."""
+        while self._later:
+            if not self._send(self._later[0]):
+                return
+            self._later.popleft()
         now = time.monotonic()
-        for message, part in encode_remove(list(self._sent - self._desired), epoch=self._epoch, at=now):
-            if not self._send(message):
-                return
-            self._sent.difference_update(part)
-        for message, part in encode_add(list(self._desired - self._sent), epoch=self._epoch, at=now):
-            if not self._send(message):
-                return
-            self._sent.update(part)
+        by_intent: dict[_Intent, list[bytes]] = {}
+        for address in self._dirty:
+            by_intent.setdefault(self._intents[address], []).append(address)
+        for intent, addresses in sorted(by_intent.items(), key=lambda item: item[0].will):
+            for message, part in self._encode(intent, addresses, now):
+                if not self._send(message):
+                    return
+                for address in part:
+                    del self._dirty[address]
+                    if intent.will is _Will.NONE:
+                        del self._intents[address]
+
+    def _encode(
+        self, intent: _Intent, addresses: list[bytes], now: float
+    ) -> list[tuple[bytes, Sequence[bytes]]]:
+        match intent.will:
+            case _Will.NONE:
+                return encode_remove(addresses, epoch=self._epoch, at=now)
+            case _Will.HAND_OVER:
+                return encode_hand_over(addresses, to=intent.to, epoch=self._epoch, at=now)
+            case _Will.OWN:
+                return encode_add(addresses, known=intent.known, epoch=self._epoch, at=now)
 
     def _send(self, message: bytes) -> bool:
         # A full buffer and a dead responder both end in an event: a lease that ran out, or Exited.
@@ -151,6 +253,13 @@ class Responder:
         except OSError:
             return False
         return True
+
+
+def _packed(addresses: Collection[IPv4Address]) -> set[bytes]:
+    for address in addresses:
+        if address.version != _VERSION:
+            raise ResponderError(f"{address}: ARP announces IPv4 addresses only")
+    return {address.packed for address in addresses}
 
 
 def _require_raw_sockets() -> None:

@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeAlias
 
 from announcer.errors import MessageError
 from announcer.layer2.arp import DropReason
+from announcer.layer2.claims import Reason, State
+from announcer.layer2.evidence import Answer
 from announcer.layer2.interfaces import InterfaceView
 
 MAX_MESSAGE = 65_536
@@ -37,11 +39,12 @@ class Renew(NamedTuple):
 
 
 class Add(NamedTuple):
-    """Announce these addresses as well; also arms or renews the lease."""
+    """Announce these addresses as well; also arms or renews the lease. `known`: members announced them before."""
 
     epoch: int
     at: float
     addresses: tuple[bytes, ...]
+    known: bool = False
 
 
 class Remove(NamedTuple):
@@ -52,7 +55,42 @@ class Remove(NamedTuple):
     addresses: tuple[bytes, ...]
 
 
-Command: TypeAlias = Renew | Add | Remove
+class HandOver(NamedTuple):
+    """The member `to` (hashed name), or whoever asks, is to have these addresses; also renews the lease."""
+
+    epoch: int
+    at: float
+    to: bytes
+    addresses: tuple[bytes, ...]
+
+
+class Introduce(NamedTuple):
+    """Be this member, with these keys of the ring: from here on the wire is asked before an address is announced."""
+
+    epoch: int
+    at: float
+    name: str
+    keys: tuple[bytes, ...]
+
+
+class Members(NamedTuple):
+    """The ring holds these members (hashed names) alive, or no longer."""
+
+    epoch: int
+    at: float
+    alive: bool
+    names: tuple[bytes, ...]
+
+
+class Ask(NamedTuple):
+    """Ask these members (hashed names) on the wire whether they live."""
+
+    epoch: int
+    at: float
+    names: tuple[bytes, ...]
+
+
+Command: TypeAlias = Renew | Add | Remove | HandOver | Introduce | Members | Ask
 
 
 class Announced(NamedTuple):
@@ -111,6 +149,32 @@ class Counters(NamedTuple):
     drops: Mapping[DropReason, int]
 
 
+class ClaimChanged(NamedTuple):
+    """The claim for an address is in another state. `holder` is a hashed name, empty where no member holds it."""
+
+    address: IPv4Address
+    state: State
+    reason: Reason
+    holder: bytes
+
+
+class ForeignAnswer(NamedTuple):
+    """Something that is no responder answers for an address of ours. `member` (hashed name) is set where the MAC is, or
+    was, a member's: a cache, a proxy, a kernel that has the address."""
+
+    address: IPv4Address
+    mac: bytes
+    member: bytes
+
+
+class MemberEvidence(NamedTuple):
+    """What the wire said of a member (hashed name); `proven`: somebody else was heard meanwhile."""
+
+    name: bytes
+    answer: Answer
+    proven: bool
+
+
 class Exited(NamedTuple):
     """The responder process is gone and so are its announcements. The last event."""
 
@@ -118,7 +182,17 @@ class Exited(NamedTuple):
 
 
 ResponderEvent: TypeAlias = (
-    Announced | Withdrawn | LeaseExpired | Stalled | InterfacesChanged | InterfaceFailed | Counters | Exited
+    Announced
+    | Withdrawn
+    | LeaseExpired
+    | Stalled
+    | InterfacesChanged
+    | InterfaceFailed
+    | Counters
+    | ClaimChanged
+    | ForeignAnswer
+    | MemberEvidence
+    | Exited
 )
 
 
@@ -126,6 +200,12 @@ class _Kind(IntEnum):
     RENEW = 1
     ADD = 2
     REMOVE = 3
+    ADD_KNOWN = 4
+    HAND_OVER = 5
+    INTRODUCE = 6
+    MEMBERS_ALIVE = 7
+    MEMBERS_GONE = 8
+    ASK = 9
     ANNOUNCED = 16
     WITHDRAWN = 17
     LEASE_EXPIRED = 18
@@ -134,6 +214,9 @@ class _Kind(IntEnum):
     INTERFACE_FAILED = 21
     COUNTERS = 22
     EXITED = 23
+    CLAIM = 24
+    FOREIGN = 25
+    EVIDENCE = 26
 
 
 _COMMAND = struct.Struct("!BId")
@@ -149,6 +232,12 @@ _CHUNK = 256
 _EVENTS_CHUNK = 4_000
 _COUNTERS_CHUNK = (MAX_MESSAGE - _DROPS.size) // _ADDRESS_COUNTERS.size
 _TEXT_BYTES = 200
+_NAME_BYTES = 4
+_CLAIM = struct.Struct("!4sBB4s")
+_FOREIGN = struct.Struct("!B4s6s4s")
+_EVIDENCE = struct.Struct("!B4sBB")
+_NOBODY = bytes(_NAME_BYTES)
+"""Stands for no member; SHA-256 gives it to one name in 4,000,000,000."""
 
 
 def encode_renew(*, epoch: int, at: float) -> bytes:
@@ -156,9 +245,11 @@ def encode_renew(*, epoch: int, at: float) -> bytes:
     return _COMMAND.pack(_Kind.RENEW, epoch, at)
 
 
-def encode_add(addresses: Sequence[bytes], *, epoch: int, at: float) -> list[tuple[bytes, Sequence[bytes]]]:
+def encode_add(
+    addresses: Sequence[bytes], *, epoch: int, at: float, known: bool = False
+) -> list[tuple[bytes, Sequence[bytes]]]:
     """Encode Add in as many messages as needed, each with the addresses it carries."""
-    return _chunks(_Kind.ADD, addresses, epoch, at)
+    return _chunks(_Kind.ADD_KNOWN if known else _Kind.ADD, addresses, epoch, at)
 
 
 def encode_remove(
@@ -168,10 +259,35 @@ def encode_remove(
     return _chunks(_Kind.REMOVE, addresses, epoch, at)
 
 
-def _chunks(
-    kind: _Kind, addresses: Sequence[bytes], epoch: int, at: float
+def encode_hand_over(
+    addresses: Sequence[bytes], *, to: bytes, epoch: int, at: float
 ) -> list[tuple[bytes, Sequence[bytes]]]:
-    head = _COMMAND.pack(kind, epoch, at)
+    """Encode HandOver in as many messages as needed, each with the addresses it carries."""
+    return _chunks(_Kind.HAND_OVER, addresses, epoch, at, to)
+
+
+def encode_introduce(name: str, keys: Sequence[bytes], *, epoch: int, at: float) -> bytes:
+    """Encode Introduce. A name has at most 255 bytes, a key as well."""
+    parts = b"".join(bytes([len(part)]) + part for part in (name.encode(), *keys))
+    return _COMMAND.pack(_Kind.INTRODUCE, epoch, at) + parts
+
+
+def encode_members(
+    names: Sequence[bytes], *, alive: bool, epoch: int, at: float
+) -> list[tuple[bytes, Sequence[bytes]]]:
+    """Encode Members in as many messages as needed, each with the names it carries."""
+    return _chunks(_Kind.MEMBERS_ALIVE if alive else _Kind.MEMBERS_GONE, names, epoch, at)
+
+
+def encode_ask(names: Sequence[bytes], *, epoch: int, at: float) -> list[tuple[bytes, Sequence[bytes]]]:
+    """Encode Ask in as many messages as needed, each with the names it carries."""
+    return _chunks(_Kind.ASK, names, epoch, at)
+
+
+def _chunks(
+    kind: _Kind, addresses: Sequence[bytes], epoch: int, at: float, more: bytes = b""
+) -> list[tuple[bytes, Sequence[bytes]]]:
+    head = _COMMAND.pack(kind, epoch, at) + more
     parts = [addresses[start : start + _CHUNK] for start in range(0, len(addresses), _CHUNK)]
     return [(head + b"".join(part), part) for part in parts]
 
@@ -184,12 +300,34 @@ def decode_command(message: bytes) -> Command:
         raise MessageError(f"command of {len(message)} bytes: {error}") from None
     if kind == _Kind.RENEW:
         return Renew(epoch, at)
-    addresses = _split(message, _COMMAND.size, _ADDRESS_BYTES)
-    if kind == _Kind.ADD:
-        return Add(epoch, at, addresses)
-    if kind == _Kind.REMOVE:
-        return Remove(epoch, at, addresses)
-    raise MessageError(f"command of kind {kind}")
+    if kind == _Kind.INTRODUCE:
+        name, *keys = _pascal(message[_COMMAND.size :])
+        return Introduce(epoch, at, name.decode(), tuple(keys))
+    items = _split(message, _COMMAND.size, _ADDRESS_BYTES)
+    match kind:
+        case _Kind.ADD | _Kind.ADD_KNOWN:
+            return Add(epoch, at, items, kind == _Kind.ADD_KNOWN)
+        case _Kind.REMOVE:
+            return Remove(epoch, at, items)
+        case _Kind.HAND_OVER if items:
+            return HandOver(epoch, at, items[0], items[1:])
+        case _Kind.MEMBERS_ALIVE | _Kind.MEMBERS_GONE:
+            return Members(epoch, at, kind == _Kind.MEMBERS_ALIVE, items)
+        case _Kind.ASK:
+            return Ask(epoch, at, items)
+        case _:
+            raise MessageError(f"command of kind {kind}")
+
+
+def _pascal(body: bytes) -> list[bytes]:
+    """Split texts that each follow their length in a byte; at least one. Raises MessageError."""
+    parts: list[bytes] = []
+    while body or not parts:
+        if not body or len(body) <= body[0]:
+            raise MessageError("text shorter than it says")
+        parts.append(body[1 : 1 + body[0]])
+        body = body[1 + body[0] :]
+    return parts
 
 
 def encode_events(events: Iterable[ResponderEvent]) -> list[bytes]:
@@ -209,6 +347,13 @@ def encode_events(events: Iterable[ResponderEvent]) -> list[bytes]:
         elif kind is Withdrawn:
             entries = [event.address.packed for event in batch if isinstance(event, Withdrawn)]
             messages += _joined(bytes([_Kind.WITHDRAWN]), entries)
+        elif kind is ClaimChanged:
+            entries = [
+                _CLAIM.pack(event.address.packed, event.state, event.reason, event.holder or _NOBODY)
+                for event in batch
+                if isinstance(event, ClaimChanged)
+            ]
+            messages += _joined(bytes([_Kind.CLAIM]), entries)
         else:
             for event in batch:
                 messages += _encode_event(event)
@@ -226,8 +371,12 @@ def _joined(head: bytes, entries: Sequence[bytes]) -> list[bytes]:
 
 def _encode_event(event: ResponderEvent) -> list[bytes]:
     match event:
-        case Announced() | Withdrawn():
+        case Announced() | Withdrawn() | ClaimChanged():
             return encode_events([event])
+        case ForeignAnswer(address, mac, member):
+            return [_FOREIGN.pack(_Kind.FOREIGN, address.packed, mac, member or _NOBODY)]
+        case MemberEvidence(name, answer, proven):
+            return [_EVIDENCE.pack(_Kind.EVIDENCE, name, answer, proven)]
         case LeaseExpired(at, epoch):
             return [_LEASE_EXPIRED.pack(_Kind.LEASE_EXPIRED, at, epoch)]
         case Stalled(at, seconds):
@@ -276,6 +425,17 @@ def _decode_events(message: bytes) -> list[ResponderEvent]:
             return [InterfaceFailed(message[2:end].decode(), message[end:].decode())]
         case _Kind.COUNTERS:
             return [_decode_counters(message)]
+        case _Kind.CLAIM:
+            return [
+                ClaimChanged(IPv4Address(packed), State(state), Reason(reason), _somebody(holder))
+                for packed, state, reason, holder in _CLAIM.iter_unpack(message[1:])
+            ]
+        case _Kind.FOREIGN:
+            _, packed, mac, member = _FOREIGN.unpack(message)
+            return [ForeignAnswer(IPv4Address(packed), mac, _somebody(member))]
+        case _Kind.EVIDENCE:
+            _, name, answer, proven = _EVIDENCE.unpack(message)
+            return [MemberEvidence(name, Answer(answer), bool(proven))]
         case _Kind.EXITED:
             return [Exited(message[1:].decode())]
         case kind:
@@ -328,6 +488,10 @@ def _split(message: bytes, start: int, size: int) -> tuple[bytes, ...]:
     if (len(message) - start) % size:
         raise MessageError(f"{len(message) - start} bytes of addresses, each {size} bytes")
     return tuple(message[offset : offset + size] for offset in range(start, len(message), size))
+
+
+def _somebody(name: bytes) -> bytes:
+    return b"" if name == _NOBODY else name
 
 
 def _text(text: str) -> bytes:

@@ -17,6 +17,7 @@ from collections import deque
 from typing import Final
 
 from announcer.layer2 import privileges
+from announcer.layer2.gateways import read_gateways
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.messages import MAX_MESSAGE, Exited, decode_command, encode_events
 from announcer.layer2.netlink import RouteSocket
@@ -32,18 +33,16 @@ _COMMANDS_A_PASS = 4
 _FRAMES_A_PASS = 32
 _FRAMES_A_DRAIN = 4_096
 
-_ARP_REQUESTS: Final = b"".join(
+_ARP: Final = b"".join(
     struct.pack("=HBBI", *instruction)
     for instruction in (
         (0x28, 0, 0, 12),  # load the EtherType
-        (0x15, 0, 3, _ETHERTYPE_ARP),
-        (0x28, 0, 0, 20),  # load the ARP operation
-        (0x15, 0, 1, 1),
+        (0x15, 0, 1, _ETHERTYPE_ARP),
         (0x06, 0, 0, _FRAME_BYTES),  # accept, cut to this length
         (0x06, 0, 0, 0),  # refuse
     )
 )
-"""Classic BPF: ARP requests only. A frame too short for a load is refused."""
+"""Classic BPF: ARP only. A frame too short for a load is refused."""
 
 
 def run(link: socket.socket, *, parent: int, exclude: re.Pattern[str] | None) -> int:
@@ -99,7 +98,7 @@ class _Loop:
     def __init__(self, link: socket.socket, exclude: re.Pattern[str] | None) -> None:
         self._link = link
         self._exclude = exclude
-        self._core = ArpResponder(now=time.monotonic())
+        self._core = ArpResponder(now=time.monotonic(), entropy=os.urandom)
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._routes: RouteSocket | None = None
@@ -132,6 +131,7 @@ class _Loop:
                     self._read_frames(self._by_descriptor[descriptor], _FRAMES_A_PASS)
             now = time.monotonic()
             self._core.handle_timer(now)
+            self._send_questions()
             self._send_gratuitous(now)
             self._send_events()
 
@@ -208,6 +208,7 @@ class _Loop:
         for index, view in wanted.items():
             if index not in self._sockets and not self._open_socket(view):
                 self._retry_at = now + _RETRY_S
+        self._core.set_gateways(read_gateways(wanted.values()))
         self._core.set_interfaces([wanted[index] for index in self._sockets], now=now)
 
     def _open_socket(self, view: InterfaceView) -> bool:
@@ -258,6 +259,12 @@ class _Loop:
         self._close_socket(index)
         self._retry_at = now + _RETRY_S
 
+    def _send_questions(self) -> None:
+        for index, frame in self._core.take_questions():
+            sender = self._sockets.get(index)
+            if sender is not None:
+                _send(sender, frame)
+
     def _send_gratuitous(self, now: float) -> None:
         for due, frame in self._core.take_frames(now):
             now = time.monotonic()
@@ -268,10 +275,10 @@ class _Loop:
 
 
 def _arp_socket(view: InterfaceView) -> socket.socket:
-    """Open a packet socket that has received nothing but ARP requests of this interface from its first frame on."""
+    """Open a packet socket that has received nothing but ARP of this interface from its first frame on."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        memory, argument = privileges.attach_filter_argument(_ARP_REQUESTS)
+        memory, argument = privileges.attach_filter_argument(_ARP)
         opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, argument)
         del memory
         opened.bind((view.name, _ETHERTYPE_ARP))

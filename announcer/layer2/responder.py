@@ -8,14 +8,19 @@ Three fences keep it from speaking for an address that may be another's by now:
 * The gap. More than GAP_S between two moments at which this process ran: requests that queued up meanwhile and
   gratuitous frames that became overdue are dropped.
 * The link. An interface that is gone, or whose MAC changed, is never answered for with what was true before.
+
+Once it was told which member it is, it asks the wire before it answers for an address (announcer/layer2/claims.py), and
+members' questions are answered with a signature.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 from itertools import islice
 
-from announcer.layer2 import arp
+from announcer.layer2 import arp, signed
 from announcer.layer2.arp import ArpFrame, DropReason
+from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannounce, Silence
+from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.messages import (
@@ -23,17 +28,26 @@ from announcer.layer2.messages import (
     Add,
     AddressCounters,
     Announced,
+    Ask,
+    ClaimChanged,
     Command,
     Counters,
+    ForeignAnswer,
+    HandOver,
     InterfaceFailed,
     InterfacesChanged,
+    Introduce,
     LeaseExpired,
+    MemberEvidence,
+    Members,
     Remove,
     Renew,
     ResponderEvent,
     Stalled,
     Withdrawn,
 )
+from announcer.layer2.neighbours import Neighbours, Outgoing
+from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
 GAP_S = 0.25
@@ -46,6 +60,8 @@ FRAMES_AT_ONCE = 64
 MAX_REPORTED = 1_000
 """Addresses of one Counters event; more of them follow in the next one. A bound on the time that it keeps requests
 waiting."""
+ALARM_S = 60.0
+"""Seconds between two ForeignAnswer events for the same address and MAC at least."""
 MAX_COUNTED = 65_536
 """Addresses whose counters are kept; beyond, those of addresses no longer announced are forgotten."""
 
@@ -72,6 +88,7 @@ class ArpResponder:
         self,
         *,
         now: float,
+        entropy: Callable[[int], bytes],
         lease_s: float = LEASE_S,
         gap_s: float = GAP_S,
         frames_per_s: float = FRAMES_PER_S,
@@ -94,6 +111,11 @@ class ArpResponder:
         self._report_at: float | None = None
         self._reported = now - REPORT_S
         self._outputs: list[ResponderEvent] = []
+        self._renewed = float("-inf")
+        self._neighbours = Neighbours()
+        self._claims = ClaimBook(self._neighbours, entropy, now=now)
+        self._questions = MemberQuestions(self._neighbours, entropy)
+        self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
     def observe(self, now: float) -> bool:
         """Take note that this process runs at `now`: to be called on every wake-up, before anything else.
@@ -110,23 +132,47 @@ class ArpResponder:
         return True
 
     def resume(self, now: float) -> None:
-        """Take note that everything that queued up over a stall has been handed in; another stall since keeps it up."""
-        if not self.observe(now):
+        """Take note that everything that queued up over a stall has been handed in; another stall since keeps it up.
+
+        Others may have taken over meanwhile: every address is asked for before it is answered for again.
+        """
+        if not self.observe(now) and self.stalled:
             self.stalled = False
+            self._claims.fence(now)
+            self._follow(now)
 
     def receive_command(self, command: Command, *, now: float) -> None:
         """Follow the speaker: change the table, renew the lease. Commands of an epoch that ended are ignored."""
-        if command.epoch != self._epoch or not self._renew(command, now):
-            return
         match command:
-            case Add(addresses=addresses):
+            case Introduce(name=name, keys=keys):
+                self._neighbours.introduce(Signer(name, keys), now)
+            case Members(alive=alive, names=names):
+                self._neighbours.set_alive(names, alive=alive)
+            case Ask(names=names):
+                for member in names:
+                    self._questions.ask(member, now)
+            case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
+                if self._renew(command, now):
+                    self._change_table(command, now)
+            case _:
+                pass
+        self._follow(now)
+
+    def _change_table(self, command: Renew | Add | Remove | HandOver, now: float) -> None:
+        match command:
+            case Add(addresses=addresses, known=known):
                 for address in addresses:
-                    self._add(address, now)
+                    if self._neighbours.signer is not None:
+                        self._claims.want(address, now, known=known)
+                    else:
+                        self._add(address, now)
+            case HandOver(to=to, addresses=addresses):
+                for address in addresses:
+                    self._claims.hand_over(address, to, now)
             case Remove(addresses=addresses):
                 for address in addresses:
+                    self._claims.drop(address)
                     self._remove(address)
-                if not self._table:
-                    self._lease_ends = None
             case Renew():
                 pass
 
@@ -148,6 +194,11 @@ class ArpResponder:
                 for address in self._table:
                     self._schedule.start(address, index, now=now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
+        self._neighbours.set_interfaces(wanted, now)
+
+    def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
+        """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
+        self._neighbours.set_gateways(gateways)
 
     def interface_failed(self, interface: str, detail: str) -> None:
         """Report that an interface cannot be used."""
@@ -161,13 +212,11 @@ class ArpResponder:
         """
         self.observe(now)
         self._expire_if_due(now)
-        verdict = self._verdict(interface, frame, foreign)
-        if isinstance(verdict, DropReason):
-            self._drop(verdict, now)
+        reply = self._verdict(interface, frame, foreign, now)
+        if isinstance(reply, DropReason):
+            self._drop(reply, now)
             return None
-        self._table[verdict.sender_ip].requests += 1
-        self._count(verdict.sender_ip, now)
-        return verdict.encode()
+        return reply
 
     def reply_sent(self, reply: bytes, *, success: bool, now: float) -> None:
         """Take note of what became of a reply."""
@@ -188,10 +237,15 @@ class ArpResponder:
         """Return the gratuitous frames to send now. Report each to `frame_sent`."""
         self._expire_if_due(now)
         return [
-            (due, arp.gratuitous(due.operation, mac=view.mac, address=due.address))
+            (due, self._gratuitous(due, view))
             for due in self._schedule.take(now)
             if (view := self._interfaces.get(due.interface)) is not None
         ]
+
+    def take_questions(self) -> list[Outgoing]:
+        """Return the frames that claims, hellos and evidence need sent now; nobody asks what became of them."""
+        frames, self._neighbours.frames = self._neighbours.frames, []
+        return frames
 
     def frame_sent(self, due: Due, *, success: bool, now: float) -> None:
         """Take note of what became of a gratuitous frame; the first one that was sent makes the address announced."""
@@ -212,12 +266,23 @@ class ArpResponder:
     def next_deadline(self) -> float | None:
         """Return when `handle_timer` or `take_frames` has something to do, None for never."""
         report_at = None if self._outputs else self._report_at
-        deadlines = (self._lease_ends, report_at, self._schedule.next_deadline())
+        deadlines = (
+            self._lease_ends,
+            report_at,
+            self._schedule.next_deadline(),
+            self._claims.next_deadline(),
+            self._questions.next_deadline(),
+            self._neighbours.next_deadline(),
+        )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
-        """Let an overdue lease run out and report counters. After a stall: only once the commands were handed in."""
+        """Do what is due: an overdue lease, questions, reports. After a stall: only once the commands were handed in."""
         self._expire_if_due(now)
+        self._claims.handle_timer(now)
+        self._questions.handle_timer(now)
+        self._neighbours.handle_timer(now)
+        self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
             self._report_at = None
@@ -235,19 +300,124 @@ class ArpResponder:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def _verdict(self, interface: int, frame: bytes, foreign: bool) -> ArpFrame | DropReason:
+    def _verdict(self, interface: int, frame: bytes, foreign: bool, now: float) -> bytes | DropReason:
+        """The reply to a frame, or why there is none."""
         view = self._interfaces.get(interface)
         if view is None:
             return DropReason.CLOSED
         if self.stalled:
             return DropReason.STALLED
-        verdict = arp.answer(frame, mac=view.mac, announced=self._table)
-        return DropReason.VLAN_TAGGED if foreign and isinstance(verdict, ArpFrame) else verdict
+        heard = arp.parse(frame)
+        if isinstance(heard, DropReason):
+            return heard
+        trailer = signed.read(frame) if self._neighbours.signer is not None and not foreign else None
+        if trailer is not None and trailer.kind is not Kind.QUESTION:
+            self._receive_signed(interface, heard, trailer, now)
+            return DropReason.SIGNED
+        if heard.operation == arp.REPLY and not foreign:
+            self._neighbours.hear(interface, heard, now)
+            self._claims.answered_unsigned(heard, now)
+            self._follow(now)
+        reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
+        if trailer is not None:
+            return self._answer_question(view, heard, trailer, reply, now)
+        if isinstance(reply, DropReason):
+            return reply
+        if foreign:
+            return DropReason.VLAN_TAGGED
+        self._count_request(reply, now)
+        return reply.encode()
 
-    def _renew(self, command: Command, now: float) -> bool:
+    def _answer_question(
+        self, view: InterfaceView, heard: ArpFrame, trailer: Trailer, reply: ArpFrame | DropReason, now: float
+    ) -> bytes | DropReason:
+        """Answer a member's question with a signature: for an address announced here, or for ourselves."""
+        signer = self._neighbours.signer
+        assert signer is not None
+        if isinstance(reply, DropReason):
+            if reply is not DropReason.NOT_ANNOUNCED:
+                return reply
+            own = {address.packed for address in view.addresses}
+            if heard.target_ip not in own:
+                self._claims.asked(heard.target_ip, trailer, now)
+                self._follow(now)
+                return reply
+            if now > self._renewed + self._lease_s:
+                # Whoever decides here stands still: this member does not live as those who ask mean it.
+                return reply
+            reply = arp.reply_to(heard, mac=view.mac, announced=own)
+            if isinstance(reply, DropReason):
+                return reply
+            return signer.sign(reply, Kind.ANSWER, nonce=trailer.proof)
+        go = self._claims.asked(heard.target_ip, trailer, now)
+        self._count_request(reply, now)
+        return signer.sign(reply, Kind.ANSWER, flags=FLAG_GO if go else 0, nonce=trailer.proof)
+
+    def _receive_signed(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
+        signer = self._neighbours.signer
+        assert signer is not None
+        address, name = heard.sender_ip, trailer.name
+        if trailer.kind is Kind.ANSWER:
+            self._neighbours.hear(interface, heard, now)
+            asked = self._questions.nonce(name)
+            if asked is not None and signer.verifies(heard, trailer, asked):
+                self._questions.answered(name)
+            elif any(signer.verifies(heard, trailer, nonce) for nonce in self._claims.nonces(address, name)):
+                self._claims.answered(address, name, now, go=bool(trailer.flags & FLAG_GO))
+        elif signer.verifies(heard, trailer):
+            match trailer.kind:
+                case Kind.HELLO:
+                    welcome = bool(trailer.flags & FLAG_GO)
+                    self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
+                case Kind.ANNOUNCEMENT:
+                    self._claims.announced(address, trailer, now)
+                case Kind.OFFER:
+                    self._claims.offered(address)
+                case Kind.QUESTION | Kind.ANSWER:
+                    pass
+        self._follow(now)
+
+    def _gratuitous(self, due: Due, view: InterfaceView) -> bytes:
+        frame = arp.gratuitous(due.operation, mac=view.mac, address=due.address)
+        signer = self._neighbours.signer
+        return signer.sign(frame, Kind.ANNOUNCEMENT) if signer is not None else frame.encode()
+
+    def _follow(self, now: float) -> None:
+        """Do what the claims say, and pass on what was found out."""
+        for output in self._claims.take_outputs():
+            match output:
+                case Announce(address):
+                    self._add(address, now)
+                case Silence(address):
+                    self._remove(address)
+                case Reannounce(address):
+                    for index in self._interfaces:
+                        self._schedule.start(address, index, now=now)
+                case Changed(address, state, reason, holder):
+                    self._outputs.append(ClaimChanged(IPv4Address(address), state, reason, holder))
+                case Alarm():
+                    self._alarm(output, now)
+        self._outputs += [
+            MemberEvidence(name, answer, proven) for name, answer, proven in self._questions.take_results()
+        ]
+        if not self._table and not len(self._claims):
+            self._lease_ends = None
+
+    def _alarm(self, alarm: Alarm, now: float) -> None:
+        """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
+        key = (alarm.address, alarm.mac)
+        if now - self._alarmed.get(key, float("-inf")) < ALARM_S:
+            return
+        if len(self._alarmed) >= MAX_REPORTED:
+            self._alarmed.clear()
+        self._alarmed[key] = now
+        self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, alarm.member))
+
+    def _renew(self, command: Renew | Add | Remove | HandOver, now: float) -> bool:
         """Extend the lease to what the command's own time allows; False where it had run out by then."""
+        self._renewed = max(self._renewed, command.at)
+        # An empty table needs no lease and a renewal fills none.
         if self._lease_ends is None:
-            # An empty table needs no lease and a renewal fills none.
             if not isinstance(command, Add):
                 return False
             self._lease_ends = command.at + self._lease_s
@@ -266,6 +436,7 @@ class ArpResponder:
         self._epoch += 1
         self._lease_ends = None
         self._table.clear()
+        self._claims.clear()
         self._schedule.clear()
         self._announced.clear()
         self._outputs.append(LeaseExpired(now, self._epoch))
@@ -285,6 +456,10 @@ class ArpResponder:
         self._schedule.stop_address(address)
         self._announced.difference_update([(address, index) for index in self._interfaces])
         self._outputs.append(Withdrawn(IPv4Address(address)))
+
+    def _count_request(self, reply: ArpFrame, now: float) -> None:
+        self._table[reply.sender_ip].requests += 1
+        self._count(reply.sender_ip, now)
 
     def _drop(self, reason: DropReason, now: float) -> None:
         self._drops[reason] += 1

@@ -57,7 +57,7 @@ def test_any_bytes_get_a_verdict(data: bytes) -> None:
     )
 )
 def test_core_counts_every_frame_once(arrivals: list[tuple[int, bytes, bool]]) -> None:
-    core = ArpResponder(now=100.0)
+    core = ArpResponder(entropy=bytes, now=100.0)
     core.set_interfaces([InterfaceView(2, "eth0", MAC)], now=100.0)
     core.receive_command(Add(0, 100.0, (VIP,)), now=100.0)
     core.take_outputs()

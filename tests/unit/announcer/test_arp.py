@@ -113,4 +113,4 @@ def test_gratuitous_frames_are_what_scapy_builds(operation: int, name: str) -> N
         hwdst="ff:ff:ff:ff:ff:ff",
         pdst="198.18.1.0",
     )
-    assert arp.gratuitous(operation, mac=MAC, address=VIP) == padded(theirs)
+    assert arp.gratuitous(operation, mac=MAC, address=VIP).encode() == padded(theirs)

@@ -44,7 +44,7 @@ class Other:
         return [
             (type(command), command.epoch, {IPv4Address(packed) for packed in command.addresses})
             for command in self.commands()
-            if not isinstance(command, Renew)
+            if isinstance(command, Add | Remove)
         ]
 
     def tell(self, *events: ResponderEvent) -> None:

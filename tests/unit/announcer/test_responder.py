@@ -15,6 +15,7 @@ from announcer.layer2.messages import (
     Counters,
     InterfaceFailed,
     InterfacesChanged,
+    Introduce,
     LeaseExpired,
     Remove,
     Renew,
@@ -23,6 +24,7 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from announcer.layer2.responder import MAX_REPORTED, ArpResponder
+from announcer.layer2.signed import Kind, Signer
 
 START = 5_000.0
 VIP = bytes([198, 18, 1, 0])
@@ -37,7 +39,7 @@ class Bench:
 
     def __init__(self, *addresses: bytes, interfaces: tuple[InterfaceView, ...] = (ETH0,)) -> None:
         self.now = START
-        self.core = ArpResponder(now=self.now)
+        self.core = ArpResponder(entropy=bytes, now=self.now)
         self.core.set_interfaces(interfaces, now=self.now)
         self.events: list[ResponderEvent] = []
         if addresses:
@@ -361,6 +363,9 @@ def test_every_drop_reason_is_counted() -> None:
     bench.now += 1.0
     assert bench.ask() is None
     bench.core.resume(bench.now)
+    bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
+    hello = Signer("n2", [b"key"]).sign(good, Kind.HELLO)
+    assert bench.core.receive_frame(2, hello, foreign=False, now=bench.now) is None
     assert bench.counters().drops == dict.fromkeys(DropReason, 1)
 
 

@@ -53,6 +53,7 @@ class Stage:
             rng=rng,
             on_event=self.events.append,
             on_joined=self._joined,
+            on_keys=lambda _: None,
             timing=timing,
         )
 

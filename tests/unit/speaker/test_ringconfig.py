@@ -147,5 +147,6 @@ def test_a_ring_counts_as_encrypted_when_no_plain_text_passes(
         rng=random.Random(1),
         on_event=lambda _: None,
         on_joined=lambda: None,
+        on_keys=lambda _: None,
     )
     assert keeper.encrypted is encrypted

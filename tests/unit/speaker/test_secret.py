@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -88,10 +89,13 @@ async def test_the_ring_gets_the_key(tmp_path: Path) -> None:
         meta=b"",
     )
     async with made as ring, anyio.create_task_group() as tasks:
-        tasks.start_soon(kept.run, ring)
+        told: list[Sequence[bytes]] = []
+        tasks.start_soon(kept.run, ring, told.append)
         mount(tmp_path, "2", b"second")
         wanted = derive_key(b"second")
         with anyio.fail_after(20):
             while _keys(ring) != (wanted,):  # noqa: ASYNC110  (the ring tells nobody)
                 await anyio.sleep(0.01)
+        assert set(told[0]) == {derive_key(b"first")}
+        assert told[-1] == (derive_key(b"second"),)
         tasks.cancel_scope.cancel()

@@ -1,0 +1,462 @@
+"""Claims: an address is announced only after the wire was asked, and handed over before it is let go. Sans-IO.
+
+One claim per address that this node should own, or owned and has to hand over. docs/claims.md tells the protocol with
+pictures; the states are those of `State`.
+"""
+
+import heapq
+from collections.abc import Callable, Container, Iterable
+from enum import IntEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from announcer.layer2.arp import ArpFrame
+from announcer.layer2.evidence import APART_S, QUESTIONS
+from announcer.layer2.neighbours import Neighbours
+from announcer.layer2.signed import NONCE_BYTES, Trailer, rank
+
+ANYONE: Final = bytes(4)
+"""Successor of an address that whoever asks may have: this speaker leaves."""
+
+ALONE_S: Final = 1.0
+"""How long to ask where nobody is known who could prove that our link works."""
+RETRY_S: Final = 0.2
+"""Between two windows once `ALONE_S` are over and our link is still not proven."""
+POLL_S: Final = 0.25
+"""Between two questions to the holder of addresses that we should own."""
+POLL_ADDRESSES: Final = 16
+"""Addresses asked for in one such poll, in turn."""
+EMPTY_POLLS: Final = 3
+"""Polls without any answer after which what the holder held is asked for anew."""
+CONTEST_S: Final = 0.12
+"""How long who ranks first among several askers has before the others ask again."""
+OFFER_S: Final = 0.3
+LET_GO_S: Final = 1.0
+"""How long to go on answering after another was told to take over."""
+REANNOUNCE_S: Final = 1.0
+"""Between two announcements against another who announces the same address, at least."""
+BACK_OFF_S: Final = (1.0, 60.0)
+"""First and longest time between two tries to get an address that a stranger answers for."""
+STEPS_PER_S: Final = 10_000.0
+STEPS_AT_ONCE: Final = 64
+
+
+class State(IntEnum):
+    """Where a claim stands. The values are part of the wire form of events."""
+
+    IDLE = 0
+    """No claim: another owns the address, or nobody does."""
+    ASKING = 1
+    ANNOUNCING = 2
+    HELD = 3
+    """We should own it, and a member that answers for it has not let go."""
+    HANDING_OVER = 4
+    """Another should own it; we answer until it does."""
+    CONFLICTED = 5
+    """A stranger answers for it."""
+
+
+class Reason(IntEnum):
+    """Why a claim changed its state. The values are part of the wire form of events."""
+
+    WANTED = 0
+    SILENCE = 1
+    """Nobody answered, and somebody proved that our link works."""
+    ALONE = 2
+    """Nobody answered, and there is nobody who could prove that our link works."""
+    TOLD_TO = 3
+    """The holder let go."""
+    HOLDER_ANSWERS = 4
+    OTHER_ASKS = 5
+    """Another asks as well and ranks before us."""
+    OTHER_ANNOUNCES = 6
+    STRANGER_ANSWERS = 7
+    LINK_NOT_PROVEN = 8
+    """Nobody answers at all, not even those who must be there: our own link may be cut."""
+    NOT_OURS = 9
+    TAKEN_OVER = 10
+    NOT_TAKEN = 11
+    """The successor was told to take over and was not heard to do so."""
+    FENCED = 12
+    """This process, or the one that decides, stood still: what was true before may not be any more."""
+    HOLDER_SILENT = 13
+
+
+class Changed(NamedTuple):
+    """A claim is in another state. `holder` is a hashed name, empty where nobody holds it."""
+
+    address: bytes
+    state: State
+    reason: Reason
+    holder: bytes
+
+
+class Announce(NamedTuple):
+    """Answer for the address from now on."""
+
+    address: bytes
+
+
+class Silence(NamedTuple):
+    """Answer for the address no longer."""
+
+    address: bytes
+
+
+class Reannounce(NamedTuple):
+    """Another announces it too, and ranks after us: say once more that it is ours."""
+
+    address: bytes
+
+
+class Alarm(NamedTuple):
+    """Something that is no member's responder answers for an address: `mac`. `member` is set where the MAC is a member's
+    (a cache, a proxy, a kernel with the address)."""
+
+    address: bytes
+    mac: bytes
+    member: bytes
+
+
+ClaimOutput: TypeAlias = Changed | Announce | Silence | Reannounce | Alarm
+
+
+class _Claim:
+    """One address. `rank` is our place among those that want it."""
+
+    __slots__ = ("back_off", "due", "holder", "known", "let_go", "nonce", "questions", "rank", "reannounced", "since", "started",
+                 "state", "successor", "told")  # fmt: skip
+
+    def __init__(self, rank: bytes, *, known: bool) -> None:
+        self.rank = rank
+        self.known = known
+        self.state = State.IDLE
+        self.due: float | None = None
+        self.since = 0.0
+        self.started = 0.0
+        self.questions = 0
+        self.nonce = b""
+        self.holder = b""
+        self.successor = b""
+        self.let_go: float | None = None
+        self.back_off = BACK_OFF_S[0]
+        self.reannounced = float("-inf")
+        self.told: tuple[State, Reason, bytes] | None = None
+
+
+class _Holder:
+    """A member that holds addresses which we should own. `addresses` is ordered: the next to ask for comes first."""
+
+    __slots__ = ("addresses", "answered", "asked", "due", "empty", "nonce", "polling")
+
+    def __init__(self, due: float) -> None:
+        self.addresses: dict[bytes, None] = {}
+        self.asked: list[bytes] = []
+        self.answered: set[bytes] = set()
+        self.nonce = b""
+        self.polling = False
+        self.empty = 0
+        self.due = due
+
+
+class ClaimBook:
+    """All claims of this node. Times are monotonic seconds, addresses packed, names hashed.
+
+    After every call: `take_outputs`, and the frames that pile up in `neighbours`.
+    """
+
+    def __init__(self, neighbours: Neighbours, entropy: Callable[[int], bytes], *, now: float) -> None:
+        self._neighbours = neighbours
+        self._entropy = entropy
+        self._claims: dict[bytes, _Claim] = {}
+        self._holders: dict[bytes, _Holder] = {}
+        self._timers: list[tuple[float, bytes]] = []
+        self._allowed_at = now
+        self._outputs: list[ClaimOutput] = []
+
+    # What should be
+
+    def want(self, address: bytes, now: float, *, known: bool) -> None:
+        """This node should own the address. `known`: a member announced it before, so no stranger can hold it."""
+        claim = self._claims.get(address)
+        if claim is None:
+            assert self._neighbours.signer is not None
+            claim = self._claims[address] = _Claim(rank(self._neighbours.signer.name, address), known=known)
+            self._ask(address, claim, now, Reason.WANTED)
+        elif claim.state is State.HANDING_OVER:
+            self._move(address, claim, State.ANNOUNCING, Reason.WANTED)
+
+    def hand_over(self, address: bytes, to: bytes, now: float) -> None:
+        """Another member, or ANYONE, should own the address: answer until it takes over."""
+        claim = self._claims.get(address)
+        if claim is None:
+            return
+        if claim.state not in (State.ANNOUNCING, State.HANDING_OVER):
+            self.drop(address)
+            return
+        claim.successor = to
+        claim.let_go = None
+        self._move(address, claim, State.HANDING_OVER, Reason.NOT_OURS, holder=to)
+        self._wait(address, claim, now)
+
+    def drop(self, address: bytes) -> None:
+        """Nobody here has to do with the address any more."""
+        claim = self._claims.get(address)
+        if claim is not None:
+            self._end(address, claim, Reason.NOT_OURS)
+
+    def fence(self, now: float) -> None:
+        """What this node knew may not be true any more: ask for everything before answering for it again."""
+        for address, claim in list(self._claims.items()):
+            if claim.state is State.HANDING_OVER:
+                self._end(address, claim, Reason.FENCED)
+            else:
+                self._ask(address, claim, now, Reason.FENCED)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def clear(self) -> None:
+        """Forget every claim; the caller has fallen silent already."""
+        self._claims.clear()
+        self._holders.clear()
+        self._timers.clear()
+
+    # What is heard
+
+    def asked(self, address: bytes, trailer: Trailer, now: float) -> bool:
+        """A member asks for an address. True where it may have it: to be said in the answer, if one is due."""
+        claim = self._claims.get(address)
+        if claim is None:
+            return False
+        if claim.state is State.HANDING_OVER and claim.successor in (trailer.name, ANYONE):
+            claim.let_go = claim.let_go or now + LET_GO_S
+            self._wait(address, claim, min(claim.let_go, claim.due or claim.let_go))
+            return True
+        if claim.state is State.ASKING and self._before(trailer, claim):
+            self._move(address, claim, State.HELD, Reason.OTHER_ASKS, holder=trailer.name)
+            self._wait(address, claim, now + CONTEST_S)
+        return False
+
+    def nonces(self, address: bytes, name: bytes) -> Iterable[bytes]:
+        """The nonces that an answer of this member for this address may cover."""
+        claim = self._claims.get(address)
+        if claim is not None and claim.state is State.ASKING:
+            yield claim.nonce
+        holder = self._holders.get(name)
+        if holder is not None and holder.polling and address in holder.asked:
+            yield holder.nonce
+
+    def answered(self, address: bytes, name: bytes, now: float, *, go: bool) -> None:
+        """A member answered our question, verified. `go`: it lets the address go."""
+        claim = self._claims.get(address)
+        if claim is None or claim.state not in (State.ASKING, State.HELD):
+            return
+        if go:
+            self._announce(address, claim, Reason.TOLD_TO)
+            return
+        holder = self._holders.get(name)
+        if holder is not None:
+            holder.answered.add(address)
+        if claim.state is State.ASKING:
+            self._hold(address, claim, name, Reason.HOLDER_ANSWERS, now)
+
+    def offered(self, address: bytes) -> None:
+        """A member, verified, asks us to take an address over. Only where our own view wants it."""
+        claim = self._claims.get(address)
+        if claim is not None and claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
+            self._announce(address, claim, Reason.TOLD_TO)
+
+    def announced(self, address: bytes, trailer: Trailer, now: float) -> None:
+        """Another member, verified, answers for an address from now on."""
+        claim = self._claims.get(address)
+        if claim is None:
+            return
+        if claim.state is State.HANDING_OVER:
+            self._end(address, claim, Reason.TAKEN_OVER)
+        elif claim.state is State.HELD and address in self._held_by(trailer.name):
+            pass
+        elif claim.state is not State.ANNOUNCING or self._before(trailer, claim):
+            self._hold(address, claim, trailer.name, Reason.OTHER_ANNOUNCES, now)
+        elif now - claim.reannounced >= REANNOUNCE_S:
+            claim.reannounced = now
+            self._outputs.append(Reannounce(address))
+
+    def answered_unsigned(self, frame: ArpFrame, now: float) -> None:
+        """Somebody who is no responder of ours answers for an address, perhaps one that we ask for."""
+        address = frame.sender_ip
+        claim = self._claims.get(address)
+        if claim is None or claim.state is not State.ASKING or self._neighbours.is_mine(frame.sender_mac):
+            return
+        member = self._neighbours.member_with(frame.sender_mac, now)
+        self._outputs.append(Alarm(address, frame.sender_mac, member or b""))
+        if member is None and not claim.known:
+            self._move(address, claim, State.CONFLICTED, Reason.STRANGER_ANSWERS)
+            self._wait(address, claim, now + claim.back_off)
+            claim.back_off = min(claim.back_off * 2, BACK_OFF_S[1])
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` has something to do."""
+        while self._timers and not self._valid(*self._timers[0]):
+            heapq.heappop(self._timers)
+        deadlines = [holder.due for holder in self._holders.values()]
+        if self._timers:
+            deadlines.append(max(self._timers[0][0], self._allowed_at))
+        return min(deadlines, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due, as much as the pace allows."""
+        self._allowed_at = max(self._allowed_at, now - STEPS_AT_ONCE / STEPS_PER_S)
+        while self._timers and self._timers[0][0] <= now and self._allowed_at <= now:
+            due, address = heapq.heappop(self._timers)
+            if self._valid(due, address):
+                self._allowed_at += 1 / STEPS_PER_S
+                claim = self._claims[address]
+                claim.due = None
+                self._step(address, claim, now)
+        for name, holder in list(self._holders.items()):
+            if holder.due <= now:
+                self._poll(name, holder, now)
+
+    def take_outputs(self) -> list[ClaimOutput]:
+        """Return what followed from the calls since the last one, in order."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    # Inside
+
+    def _step(self, address: bytes, claim: _Claim, now: float) -> None:
+        match claim.state:
+            case State.ASKING if claim.questions < QUESTIONS:
+                self._question(address, claim, now)
+            case State.ASKING:
+                self._judge(address, claim, now)
+            case State.HELD | State.CONFLICTED:
+                self._ask(address, claim, now, Reason.WANTED)
+            case State.HANDING_OVER if claim.let_go is not None and now >= claim.let_go:
+                self._end(address, claim, Reason.NOT_TAKEN)
+            case State.HANDING_OVER:
+                if claim.successor != ANYONE:
+                    self._neighbours.offer(address, claim.successor)
+                self._wait(address, claim, min(now + OFFER_S, claim.let_go or float("inf")))
+            case _:
+                pass
+
+    def _ask(self, address: bytes, claim: _Claim, now: float, reason: Reason) -> None:
+        """Begin to ask, with the first window at once."""
+        claim.since = now
+        self._move(address, claim, State.ASKING, reason)
+        self._open_window(address, claim, now)
+
+    def _open_window(self, address: bytes, claim: _Claim, at: float) -> None:
+        claim.questions = 0
+        claim.nonce = self._entropy(NONCE_BYTES)
+        self._wait(address, claim, at)
+
+    def _question(self, address: bytes, claim: _Claim, now: float) -> None:
+        if claim.questions == 0:
+            claim.started = now
+        claim.questions += 1
+        for index in self._neighbours.interfaces:
+            self._neighbours.question(index, address, claim.nonce, probe=True)
+            self._neighbours.ask_witnesses(index, claim.nonce, now)
+        self._wait(address, claim, now + APART_S)
+
+    def _judge(self, address: bytes, claim: _Claim, now: float) -> None:
+        """The window is over and nobody answered: whether that means something."""
+        witnessed = [i for i in self._neighbours.interfaces if self._neighbours.has_witness(i)]
+        proven = all(self._neighbours.proved_since(index, claim.started) for index in witnessed)
+        waited = now - claim.since >= ALONE_S
+        if witnessed and proven:
+            self._announce(address, claim, Reason.SILENCE)
+        elif waited and not witnessed and self._neighbours.interfaces:
+            self._announce(address, claim, Reason.ALONE)
+        else:
+            if waited:
+                self._move(address, claim, State.ASKING, Reason.LINK_NOT_PROVEN)
+            self._open_window(address, claim, now + RETRY_S if waited else now)
+
+    def _announce(self, address: bytes, claim: _Claim, reason: Reason) -> None:
+        claim.known = True
+        claim.back_off = BACK_OFF_S[0]
+        self._move(address, claim, State.ANNOUNCING, reason)
+
+    def _hold(self, address: bytes, claim: _Claim, name: bytes, reason: Reason, now: float) -> None:
+        """A member answers for it: ask that member for it until it lets go or falls silent."""
+        self._move(address, claim, State.HELD, reason, holder=name)
+        holder = self._holders.setdefault(name, _Holder(now + POLL_S))
+        holder.addresses[address] = None
+
+    def _poll(self, name: bytes, holder: _Holder, now: float) -> None:
+        """Ask a holder for some of what it holds, or see what it answered."""
+        if not holder.polling:
+            holder.polling = True
+            holder.nonce = self._entropy(NONCE_BYTES)
+            holder.answered.clear()
+            holder.asked = list(holder.addresses)[:POLL_ADDRESSES]
+            for address in holder.asked:
+                holder.addresses[address] = holder.addresses.pop(address)
+            self._ask_holder(name, holder)
+            holder.due = now + QUESTIONS * APART_S
+            return
+        holder.polling = False
+        holder.due = now + POLL_S - QUESTIONS * APART_S
+        holder.empty = 0 if holder.answered else holder.empty + 1
+        if holder.empty >= EMPTY_POLLS:
+            missing = list(holder.addresses)
+        else:
+            # One who answers for others has let this one go without a word, or the frame was lost: asking tells.
+            missing = [a for a in holder.asked if a in holder.addresses and a not in holder.answered]
+            missing = missing if holder.answered else []
+        for address in missing:
+            self._ask(address, self._claims[address], now, Reason.HOLDER_SILENT)
+
+    def _ask_holder(self, name: bytes, holder: _Holder) -> None:
+        for index, neighbour in self._neighbours.find(name):
+            for address in holder.asked:
+                self._neighbours.question(index, address, holder.nonce, to=neighbour.mac, probe=True)
+
+    def _before(self, trailer: Trailer, claim: _Claim) -> bool:
+        """Whether another goes before us; both of two come to the same answer."""
+        assert self._neighbours.signer is not None
+        return (trailer.rank, trailer.name) < (claim.rank, self._neighbours.signer.hash)
+
+    def _end(self, address: bytes, claim: _Claim, reason: Reason) -> None:
+        self._move(address, claim, State.IDLE, reason)
+        del self._claims[address]
+
+    def _move(
+        self, address: bytes, claim: _Claim, state: State, reason: Reason, *, holder: bytes = b""
+    ) -> None:
+        """Go to another state: the one place that says when this node answers."""
+        answering = (State.ANNOUNCING, State.HANDING_OVER)
+        if claim.state is State.HELD:
+            self._release(address, claim)
+        if state in answering and claim.state not in answering:
+            self._outputs.append(Announce(address))
+        if state not in answering and claim.state in answering:
+            self._outputs.append(Silence(address))
+        claim.state, claim.holder, claim.due = state, holder, None
+        if claim.told != (state, reason, holder):
+            claim.told = (state, reason, holder)
+            self._outputs.append(Changed(address, state, reason, holder))
+
+    def _held_by(self, name: bytes) -> Container[bytes]:
+        holder = self._holders.get(name)
+        return holder.addresses if holder is not None else ()
+
+    def _release(self, address: bytes, claim: _Claim) -> None:
+        holder = self._holders.get(claim.holder)
+        if holder is not None:
+            holder.addresses.pop(address, None)
+            if not holder.addresses:
+                del self._holders[claim.holder]
+
+    def _wait(self, address: bytes, claim: _Claim, due: float) -> None:
+        claim.due = due
+        heapq.heappush(self._timers, (due, address))
+
+    def _valid(self, due: float, address: bytes) -> bool:
+        claim = self._claims.get(address)
+        return claim is not None and claim.due == due

@@ -1,0 +1,212 @@
+"""Who else is on the segments of this node, and whether our own link to them works. Sans-IO.
+
+A segment is the set of members whose signed frames are heard on an interface; a prefix does not define it. Members say
+hello when an interface comes up and every HELLO_S, so their MACs are known before they are needed.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from announcer.layer2 import arp
+from announcer.layer2.arp import REPLY, REQUEST, ArpFrame
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.signed import FLAG_GO, Kind, Signer
+
+HELLO_S: Final = 30.0
+KEPT_S: Final = 86_400.0
+"""How long the MAC of a member is remembered: past its death, to recognise answers of caches."""
+MAX_NEIGHBOURS: Final = 4_096
+"""Members remembered on one interface."""
+WITNESSES: Final = 2
+"""Members asked beside a question to prove that our own link works; the gateway is asked too."""
+_ASK_AGAIN_S: Final = 0.02
+_NOWHERE: Final = b"\x00" * 6
+
+Outgoing = tuple[int, bytes]
+"""Index of an interface and a frame to send on it."""
+
+
+class Neighbour(NamedTuple):
+    """A member as heard on one interface."""
+
+    mac: bytes
+    address: bytes
+    heard: float
+
+
+class Neighbours:
+    """Members heard on each interface and the proof that the link works. Names are hashed (signed.name_hash).
+
+    Frames to send pile up in `frames`; who drives this takes them.
+    """
+
+    def __init__(self) -> None:
+        self.signer: Signer | None = None
+        self.frames: list[Outgoing] = []
+        self.interfaces: dict[int, InterfaceView] = {}
+        self._heard: dict[int, dict[bytes, Neighbour]] = {}
+        self._alive: set[bytes] = set()
+        self._gateways: dict[int, bytes] = {}
+        self._proved: dict[int, float] = {}
+        self._asked: dict[int, float] = {}
+        self._hello_at: float | None = None
+        self._turn = 0
+
+    # What is there
+
+    def set_interfaces(self, interfaces: Mapping[int, InterfaceView], now: float) -> None:
+        """Take note of the interfaces in use; on those that came up or changed, say hello."""
+        before, self.interfaces = self.interfaces, dict(interfaces)
+        for index in before.keys() - interfaces.keys():
+            for known in (self._heard, self._proved, self._asked):
+                known.pop(index, None)
+        for index, view in interfaces.items():
+            if before.get(index) != view:
+                self._say_hello(index, welcome=True)
+        if self._hello_at is None and interfaces:
+            self._hello_at = now + HELLO_S
+
+    def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
+        """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
+        self._gateways = dict(gateways)
+
+    def introduce(self, signer: Signer, now: float) -> None:
+        """Be this member from now on and say hello."""
+        self.signer = signer
+        for index in self.interfaces:
+            self._say_hello(index, welcome=True)
+        self._hello_at = now + HELLO_S
+
+    def set_alive(self, names: Iterable[bytes], *, alive: bool) -> None:
+        """Take note of which members the ring holds alive."""
+        if alive:
+            self._alive.update(names)
+        else:
+            self._alive.difference_update(names)
+
+    def is_alive(self, name: bytes) -> bool:
+        """Whether the ring holds the member alive."""
+        return name in self._alive
+
+    # What is heard
+
+    def hear(self, interface: int, frame: ArpFrame, now: float) -> None:
+        """Take note of a frame that came for us: an answer of anybody proves the link."""
+        view = self.interfaces.get(interface)
+        if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
+            self._proved[interface] = now
+
+    def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
+        """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
+        members = self._heard.setdefault(interface, {})
+        if name not in members and len(members) >= MAX_NEIGHBOURS:
+            members = self._heard[interface] = {
+                known: neighbour
+                for known, neighbour in members.items()
+                if known in self._alive or now - neighbour.heard < HELLO_S * 2
+            }
+            if len(members) >= MAX_NEIGHBOURS:
+                return
+        members[name] = Neighbour(frame.sender_mac, frame.sender_ip, now)
+        self._proved[interface] = now
+        if welcome:
+            self._say_hello(interface, welcome=False, to=frame.sender_mac)
+
+    def is_mine(self, mac: bytes) -> bool:
+        """Whether a MAC is one of this node's."""
+        return any(view.mac == mac for view in self.interfaces.values())
+
+    def member_with(self, mac: bytes, now: float) -> bytes | None:
+        """The member (hashed name) that has or had this MAC."""
+        for members in self._heard.values():
+            for name, neighbour in members.items():
+                if neighbour.mac == mac and now - neighbour.heard < KEPT_S:
+                    return name
+        return None
+
+    def find(self, name: bytes) -> list[tuple[int, Neighbour]]:
+        """The interfaces on which a member was heard, with where it is there."""
+        return [(index, members[name]) for index, members in self._heard.items() if name in members]
+
+    # Whether our own link works
+
+    def witnesses(self, interface: int, but: bytes | None = None) -> list[Neighbour]:
+        """Living members on the interface, in the order of their names."""
+        members = self._heard.get(interface, {})
+        return [members[name] for name in sorted(members.keys() & self._alive) if name != but]
+
+    def has_witness(self, interface: int, but: bytes | None = None) -> bool:
+        """Whether anybody on the interface can prove that the link works: a living member, or a gateway that answers."""
+        members = self._heard.get(interface, {})
+        gateway = interface in self._gateways and interface in self._proved
+        return gateway or any(name != but for name in members.keys() & self._alive)
+
+    def proved_since(self, interface: int, moment: float) -> bool:
+        """Whether somebody was heard on the interface since then."""
+        return self._proved.get(interface, float("-inf")) >= moment
+
+    def ask_witnesses(self, interface: int, nonce: bytes, now: float, *, but: bytes | None = None) -> None:
+        """Ask the gateway and some members where they are; their answers prove the link. Costs nothing when repeated."""
+        if now - self._asked.get(interface, float("-inf")) < _ASK_AGAIN_S:
+            return
+        self._asked[interface] = now
+        gateway = self._gateways.get(interface)
+        if gateway is not None:
+            self.frames.append((interface, self._where_is(interface, gateway, arp.BROADCAST).encode()))
+        witnesses = self.witnesses(interface, but)
+        self._turn += 1
+        for step in range(min(WITNESSES, len(witnesses))):
+            witness = witnesses[(self._turn + step) % len(witnesses)]
+            self.question(interface, witness.address, nonce, to=witness.mac)
+
+    # What is said
+
+    def question(
+        self, interface: int, target: bytes, nonce: bytes, *, to: bytes = arp.BROADCAST, probe: bool = False
+    ) -> None:
+        """Ask who is at `target`. A `probe` (RFC 5227) tells nothing of ourselves that a host could learn wrongly."""
+        if self.signer is None:
+            return
+        request = self._where_is(interface, target, to)
+        if probe:
+            request = request._replace(sender_ip=arp.ANY)
+        self.frames.append((interface, self.signer.question(request, nonce)))
+
+    def offer(self, address: bytes, to: bytes) -> None:
+        """Tell a member that it should take an address over, on every interface where it is."""
+        if self.signer is None:
+            return
+        for index, neighbour in self.find(to):
+            view = self.interfaces[index]
+            frame = ArpFrame(
+                neighbour.mac, view.mac, REPLY, view.mac, address, neighbour.mac, neighbour.address
+            )
+            self.frames.append((index, self.signer.sign(frame, Kind.OFFER)))
+
+    def next_deadline(self) -> float | None:
+        """When the next hello is due (monotonic seconds)."""
+        return self._hello_at if self.signer is not None else None
+
+    def handle_timer(self, now: float) -> None:
+        """Say hello where it is due."""
+        if self._hello_at is not None and now >= self._hello_at and self.signer is not None:
+            self._hello_at = now + HELLO_S
+            for index in self.interfaces:
+                self._say_hello(index, welcome=False)
+
+    def _say_hello(self, interface: int, *, welcome: bool, to: bytes = arp.BROADCAST) -> None:
+        if self.signer is None:
+            return
+        view = self.interfaces[interface]
+        own = self._own_address(interface)
+        frame = ArpFrame(to, view.mac, REQUEST, view.mac, own, _NOWHERE, own)
+        flags = FLAG_GO if welcome else 0
+        self.frames.append((interface, self.signer.sign(frame, Kind.HELLO, flags=flags)))
+
+    def _where_is(self, interface: int, target: bytes, to: bytes) -> ArpFrame:
+        view = self.interfaces[interface]
+        return ArpFrame(to, view.mac, REQUEST, view.mac, self._own_address(interface), _NOWHERE, target)
+
+    def _own_address(self, interface: int) -> bytes:
+        addresses = self.interfaces[interface].addresses
+        return next((address.packed for address in addresses if address.version == 4), arp.ANY)

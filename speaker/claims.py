@@ -1,0 +1,174 @@
+"""What the responder is told of this node's claims, and what it says of them: between decisions, ring and wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final
+
+from announcer.layer2.claims import Reason, State
+from announcer.layer2.evidence import Answer
+from announcer.layer2.handle import Responder
+from announcer.layer2.messages import ClaimChanged, ForeignAnswer
+from gossip.member import MemberView
+from gossip.meta import Meta
+from gossip.watch import WireAnswer
+from speaker.decide import Address, Decisions
+from speaker.lines import Line
+
+WIRE_ANSWERS: Final[Mapping[Answer, WireAnswer]] = {
+    Answer.ANSWERED: WireAnswer.ANSWERED,
+    Answer.SILENT: WireAnswer.SILENT,
+    Answer.NO_WIRE: WireAnswer.NO_WIRE,
+}
+"""The ring's words for what the responder found out of a member."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimView:
+    """Where the claim for one address stands; `holder` is the member that holds it, empty for none."""
+
+    state: str
+    reason: str
+    holder: str
+
+
+def _word(value: State | Reason) -> str:
+    head, *rest = value.name.lower().split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+class Claims:
+    """This node's claims as the responder knows them. One task owns it.
+
+    Only members with our Meta take part: a plain member (MetalLB) neither asks nor hands over, so an address goes to it at
+    once.
+    """
+
+    def __init__(self, node: str, responder: Responder) -> None:
+        self._node = node
+        self._responder = responder
+        self._ours: set[str] = set()
+        self._owned: set[IPv4Address] = set()
+        self._yielding: dict[IPv4Address, str] = {}
+        self._views: dict[Address, ClaimView] = {}
+
+    # What the ring says
+
+    def introduce(self, keys: Sequence[bytes]) -> None:
+        """The ring has these keys (the first one signs); from the first call on the wire is asked before announcing."""
+        self._responder.introduce(self._node, keys)
+
+    def set_members(self, views: Iterable[MemberView]) -> None:
+        """These are all members of the ring."""
+        ours = {view.name for view in views if self._takes_part(view)}
+        gone, self._ours = self._ours - ours, ours
+        self._responder.set_members(gone, alive=False)
+        self._responder.set_members(ours, alive=True)
+
+    def member_changed(self, view: MemberView) -> None:
+        """A member came, went or changed."""
+        takes_part = self._takes_part(view)
+        if takes_part == (view.name in self._ours):
+            return
+        (self._ours.add if takes_part else self._ours.discard)(view.name)
+        self._responder.set_members([view.name], alive=takes_part)
+
+    def doubt(self, name: str) -> None:
+        """The ring has not heard a member lately: ask it on the wire."""
+        self._responder.ask([name])
+
+    def _takes_part(self, view: MemberView) -> bool:
+        return view.name != self._node and view.state.present and Meta.decode(view.meta) is not None
+
+    # What was decided
+
+    def decided(
+        self, decisions: Decisions, table: Collection[Address], owner: Callable[[Address], str | None]
+    ) -> None:
+        """`table` is what this node is to announce, `owner` who owns an address."""
+        for change in decisions.owner_changes:
+            if isinstance(change.ip, IPv4Address) and change.ip in self._yielding:
+                self._let_go([change.ip], owner)
+        if decisions.table is None:
+            return
+        previous = {change.ip: change.previous for change in decisions.owner_changes}
+        wanted = {address for address in table if isinstance(address, IPv4Address)}
+        gained, lost = wanted - self._owned, self._owned - wanted
+        self._owned = wanted
+        for address in gained:
+            self._yielding.pop(address, None)
+        taken = {address for address in gained if previous.get(address) is not None}
+        self._let_go(lost, owner)
+        if taken:
+            self._responder.own(taken, known=True)
+        if gained - taken:
+            self._responder.own(gained - taken)
+
+    def own_again(self) -> None:
+        """The responder has lost its table: all of it is wanted anew."""
+        self._yielding.clear()
+        self._views.clear()
+        self._responder.own(self._owned, known=True)
+
+    def leave(self) -> None:
+        """Whoever asks may have everything."""
+        self._responder.hand_over(self._owned, None)
+
+    def _let_go(self, addresses: Iterable[IPv4Address], owner: Callable[[Address], str | None]) -> None:
+        """Hand over to those that take part, drop the rest."""
+        to: dict[str, list[IPv4Address]] = {}
+        dropped: list[IPv4Address] = []
+        for address in addresses:
+            heir = owner(address)
+            if heir is not None and heir in self._ours:
+                to.setdefault(heir, []).append(address)
+                self._yielding[address] = heir
+            else:
+                dropped.append(address)
+                self._yielding.pop(address, None)
+        for heir, given in to.items():
+            self._responder.hand_over(given, heir)
+        if dropped:
+            self._responder.drop(dropped)
+
+    # What the responder says
+
+    def changed(self, event: ClaimChanged) -> Line | None:
+        """A claim is in another state; the line to write, for those that a reader of logs wants to know."""
+        holder = self._responder.name_of(event.holder)
+        view = ClaimView(_word(event.state), _word(event.reason), holder)
+        if event.state is State.IDLE:
+            self._views.pop(event.address, None)
+            self._yielding.pop(event.address, None)
+        else:
+            self._views[event.address] = view
+        told = event.state in (State.HELD, State.CONFLICTED, State.HANDING_OVER)
+        if not told and event.reason not in (Reason.LINK_NOT_PROVEN, Reason.NOT_TAKEN):
+            return None
+        return Line(
+            "info" if told and event.state is not State.CONFLICTED else "warning",
+            "claimChanged",
+            {"ip": str(event.address), "state": view.state, "reason": view.reason, "holder": holder or None},
+        )
+
+    def foreign(self, event: ForeignAnswer) -> Line:
+        """Something that is no speaker answers for an address of ours."""
+        member = self._responder.name_of(event.member)
+        mac = event.mac.hex(":")
+        who = f"the MAC of node {member}" if member else "no speaker's MAC"
+        return Line(
+            "warning",
+            "foreignAnswer",
+            {
+                "ip": str(event.address),
+                "mac": mac,
+                "member": member or None,
+                "msg": f"{mac}, {who}, answers ARP requests for {event.address}",
+            },
+        )
+
+    def view(self, address: Address) -> ClaimView | None:
+        """Where the claim for an address stands here, None where this node has none."""
+        return self._views.get(address)
