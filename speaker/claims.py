@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
 from announcer.layer2.claims import Reason, State
@@ -75,9 +76,10 @@ class Claims:
         (self._ours.add if takes_part else self._ours.discard)(view.name)
         self._responder.set_members([view.name], alive=takes_part)
 
-    def doubt(self, name: str) -> None:
-        """The ring has not heard a member lately: ask it on the wire."""
-        self._responder.ask([name])
+    def doubt(self, view: MemberView) -> None:
+        """The ring has not heard a member lately: ask it on the wire. A ring over IPv6 has no wire yet."""
+        with suppress(AddressValueError):
+            self._responder.ask(view.name, IPv4Address(view.address))
 
     def _takes_part(self, view: MemberView) -> bool:
         return view.name != self._node and view.state.present and Meta.decode(view.meta) is not None

@@ -253,7 +253,7 @@ class Speaker:
                 self._rejected(event)
             case MemberDoubtful():
                 # One lost packet is enough for a doubt: a counter tells them, a line for each would be noise.
-                self._claims.doubt(event.view.name)
+                self._claims.doubt(event.view)
             case EventsLost():
                 assert self._ring is not None
                 log.warning("eventsLost", count=event.count)

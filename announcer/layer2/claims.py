@@ -33,7 +33,7 @@ OFFER_S: Final = 0.3
 LET_GO_S: Final = 1.0
 """How long to go on answering after another was told to take over."""
 REANNOUNCE_S: Final = 1.0
-"""Between two announcements against another who announces the same address, at least."""
+"""Between two announcements at least, against another who announces the same address, and because members came."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
 STEPS_PER_S: Final = 10_000.0
@@ -79,6 +79,8 @@ class Reason(IntEnum):
     FENCED = 12
     """This process, or the one that decides, stood still: what was true before may not be any more."""
     HOLDER_SILENT = 13
+    LINK_DOWN = 14
+    """The segment of the address is down here."""
 
 
 class Changed(NamedTuple):
@@ -103,7 +105,7 @@ class Silence(NamedTuple):
 
 
 class Reannounce(NamedTuple):
-    """Another announces it too, and ranks after us: say once more that it is ours."""
+    """Say once more that the address is ours: another may announce it too."""
 
     address: bytes
 
@@ -123,7 +125,8 @@ ClaimOutput: TypeAlias = Changed | Announce | Silence | Reannounce | Alarm
 class _Claim:
     """One address. `rank` is our place among those that want it."""
 
-    __slots__ = ("back_off", "due", "holder", "known", "let_go", "nonce", "questions", "rank", "reannounced", "since", "started",
+    __slots__ = ("back_off",
+        "contested", "due", "holder", "known", "let_go", "nonce", "questions", "rank", "repeated", "since", "started",
                  "state", "successor", "told")  # fmt: skip
 
     def __init__(self, rank: bytes, *, known: bool) -> None:
@@ -139,7 +142,8 @@ class _Claim:
         self.successor = b""
         self.let_go: float | None = None
         self.back_off = BACK_OFF_S[0]
-        self.reannounced = float("-inf")
+        self.contested = float("-inf")
+        self.repeated = float("-inf")
         self.told: tuple[State, Reason, bytes] | None = None
 
 
@@ -215,6 +219,17 @@ class ClaimBook:
     def __len__(self) -> int:
         return len(self._claims)
 
+    def interfaces_changed(self, now: float) -> None:
+        """Links came or went: an address whose segment is down here is given up, one whose segment is back is asked for."""
+        for address, claim in list(self._claims.items()):
+            down = not self._neighbours.home(address)
+            if down and claim.state is State.HANDING_OVER:
+                self._end(address, claim, Reason.LINK_DOWN)
+            elif down:
+                self._move(address, claim, State.ASKING, Reason.LINK_DOWN)
+            elif claim.state is State.ASKING and claim.due is None:
+                self._ask(address, claim, now, Reason.WANTED)
+
     def clear(self) -> None:
         """Forget every claim; the caller has fallen silent already."""
         self._claims.clear()
@@ -260,6 +275,13 @@ class ClaimBook:
         if claim.state is State.ASKING:
             self._hold(address, claim, name, Reason.HOLDER_ANSWERS, now)
 
+    def member_came(self, now: float) -> None:
+        """A member is back: if a cut has ended, there may be two owners, and both have to learn of it."""
+        for address, claim in self._claims.items():
+            if claim.state is State.ANNOUNCING and now - claim.repeated >= REANNOUNCE_S:
+                claim.repeated = now
+                self._outputs.append(Reannounce(address))
+
     def offered(self, address: bytes) -> None:
         """A member, verified, asks us to take an address over. Only where our own view wants it."""
         claim = self._claims.get(address)
@@ -277,8 +299,8 @@ class ClaimBook:
             pass
         elif claim.state is not State.ANNOUNCING or self._before(trailer, claim):
             self._hold(address, claim, trailer.name, Reason.OTHER_ANNOUNCES, now)
-        elif now - claim.reannounced >= REANNOUNCE_S:
-            claim.reannounced = now
+        elif now - claim.contested >= REANNOUNCE_S:
+            claim.contested = now
             self._outputs.append(Reannounce(address))
 
     def answered_unsigned(self, frame: ArpFrame, now: float) -> None:
@@ -346,6 +368,9 @@ class ClaimBook:
     def _ask(self, address: bytes, claim: _Claim, now: float, reason: Reason) -> None:
         """Begin to ask, with the first window at once."""
         claim.since = now
+        if not self._neighbours.home(address):
+            self._move(address, claim, State.ASKING, Reason.LINK_DOWN)
+            return
         self._move(address, claim, State.ASKING, reason)
         self._open_window(address, claim, now)
 
@@ -358,19 +383,20 @@ class ClaimBook:
         if claim.questions == 0:
             claim.started = now
         claim.questions += 1
-        for index in self._neighbours.interfaces:
+        for index in self._neighbours.home(address):
             self._neighbours.question(index, address, claim.nonce, probe=True)
             self._neighbours.ask_witnesses(index, claim.nonce, now)
         self._wait(address, claim, now + APART_S)
 
     def _judge(self, address: bytes, claim: _Claim, now: float) -> None:
         """The window is over and nobody answered: whether that means something."""
-        witnessed = [i for i in self._neighbours.interfaces if self._neighbours.has_witness(i)]
+        home = self._neighbours.home(address)
+        witnessed = [index for index in home if self._neighbours.has_witness(index)]
         proven = all(self._neighbours.proved_since(index, claim.started) for index in witnessed)
         waited = now - claim.since >= ALONE_S
         if witnessed and proven:
             self._announce(address, claim, Reason.SILENCE)
-        elif waited and not witnessed and self._neighbours.interfaces:
+        elif waited and not witnessed:
             self._announce(address, claim, Reason.ALONE)
         else:
             if waited:
@@ -415,7 +441,8 @@ class ClaimBook:
     def _ask_holder(self, name: bytes, holder: _Holder) -> None:
         for index, neighbour in self._neighbours.find(name):
             for address in holder.asked:
-                self._neighbours.question(index, address, holder.nonce, to=neighbour.mac, probe=True)
+                if index in self._neighbours.home(address):
+                    self._neighbours.question(index, address, holder.nonce, to=neighbour.mac, probe=True)
 
     def _before(self, trailer: Trailer, claim: _Claim) -> bool:
         """Whether another goes before us; both of two come to the same answer."""

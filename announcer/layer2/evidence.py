@@ -32,10 +32,11 @@ class Evidence(NamedTuple):
 
 
 class _Open:
-    __slots__ = ("asked", "due", "nonce", "started")
+    __slots__ = ("address", "asked", "due", "nonce", "started")
 
-    def __init__(self, started: float, nonce: bytes) -> None:
+    def __init__(self, started: float, address: bytes, nonce: bytes) -> None:
         self.started = started
+        self.address = address
         self.nonce = nonce
         self.asked = 0
         self.due = started
@@ -50,14 +51,14 @@ class MemberQuestions:
         self._open: dict[bytes, _Open] = {}
         self._results: list[Evidence] = []
 
-    def ask(self, name: bytes, now: float) -> None:
-        """Ask a member (hashed name), unless it is being asked."""
+    def ask(self, name: bytes, address: bytes, now: float) -> None:
+        """Ask a member (hashed name) that has this address in the ring, unless it is being asked."""
         if name in self._open:
             return
         if not self._neighbours.find(name) or len(self._open) >= MAX_OPEN:
             self._results.append(Evidence(name, Answer.NO_WIRE, proven=False))
             return
-        self._open[name] = _Open(now, self._entropy(NONCE_BYTES))
+        self._open[name] = _Open(now, address, self._entropy(NONCE_BYTES))
         self.handle_timer(now)
 
     def nonce(self, name: bytes) -> bytes | None:
@@ -79,7 +80,7 @@ class MemberQuestions:
         for name, window in list(self._open.items()):
             if now < window.due:
                 continue
-            places = self._neighbours.find(name)
+            places = self._neighbours.find(name, window.address)
             if window.asked == QUESTIONS:
                 del self._open[name]
                 proven = any(self._neighbours.proved_since(index, window.started) for index, _ in places)

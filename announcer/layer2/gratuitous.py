@@ -65,6 +65,13 @@ class GratuitousSchedule:
         self._bursts.setdefault(address, {})[interface] = burst
         self._enqueue(0, now, address, interface, burst)
 
+    def repeat(self, address: bytes, interface: int, *, now: float) -> None:
+        """Send one round now; a burst that is under way begins again."""
+        under_way = interface in self._bursts.get(address, {})
+        burst = _Burst(now if under_way else now - ROUNDS_S[-1])
+        self._bursts.setdefault(address, {})[interface] = burst
+        self._enqueue(0, now, address, interface, burst)
+
     def stop_address(self, address: bytes) -> None:
         """Send nothing more for the address."""
         self._bursts.pop(address, None)

@@ -156,12 +156,10 @@ class Responder:
         self._later += [message for message, _ in messages]
         self._push()
 
-    def ask(self, names: Collection[str]) -> None:
-        """Ask members on the wire whether they live; a MemberEvidence follows for each."""
-        hashes = [name_hash(name) for name in names]
-        for message, _ in encode_ask(hashes, epoch=self._epoch, at=time.monotonic()):
-            # A full buffer means that nobody listens: the ring goes on without the wire.
-            self._send(message)
+    def ask(self, name: str, address: IPv4Address) -> None:
+        """Ask a member on the wire whether it lives; a MemberEvidence follows. `address` is what it has in the ring."""
+        # A full buffer means that nobody listens: the ring goes on without the wire.
+        self._send(encode_ask(name_hash(name), address.packed, epoch=self._epoch, at=time.monotonic()))
 
     def name_of(self, hashed: bytes) -> str:
         """The name behind a hashed one of an event; empty for nobody, hexadecimal where the ring never told it."""

@@ -37,6 +37,9 @@ IFF_LOWER_UP = 0x10000
 _REQUIRED = IFF_UP | IFF_BROADCAST | IFF_LOWER_UP
 _FORBIDDEN = IFF_LOOPBACK | IFF_NOARP
 
+MAX_INTERFACES = 256
+"""Interfaces that addresses are announced on at most: all of them with all their addresses fit in one message to the
+speaker."""
 _MAC_BYTES = 6
 
 Address: TypeAlias = IPv4Interface | IPv6Interface

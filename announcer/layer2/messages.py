@@ -27,8 +27,6 @@ MAX_MESSAGE = 65_536
 
 MAX_ADDRESSES = 8
 """Addresses of one interface that an event carries at most."""
-MAX_INTERFACES = 256
-"""Interfaces that addresses are announced on at most: all of them with all their addresses fit in one message."""
 
 
 class Renew(NamedTuple):
@@ -83,11 +81,12 @@ class Members(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask these members (hashed names) on the wire whether they live."""
+    """Ask a member (hashed name) on the wire whether it lives, where it has this address if it has it anywhere."""
 
     epoch: int
     at: float
-    names: tuple[bytes, ...]
+    name: bytes
+    address: bytes
 
 
 Command: TypeAlias = Renew | Add | Remove | HandOver | Introduce | Members | Ask
@@ -279,9 +278,9 @@ def encode_members(
     return _chunks(_Kind.MEMBERS_ALIVE if alive else _Kind.MEMBERS_GONE, names, epoch, at)
 
 
-def encode_ask(names: Sequence[bytes], *, epoch: int, at: float) -> list[tuple[bytes, Sequence[bytes]]]:
-    """Encode Ask in as many messages as needed, each with the names it carries."""
-    return _chunks(_Kind.ASK, names, epoch, at)
+def encode_ask(name: bytes, address: bytes, *, epoch: int, at: float) -> bytes:
+    """Encode Ask."""
+    return _COMMAND.pack(_Kind.ASK, epoch, at) + name + address
 
 
 def _chunks(
@@ -313,8 +312,8 @@ def decode_command(message: bytes) -> Command:
             return HandOver(epoch, at, items[0], items[1:])
         case _Kind.MEMBERS_ALIVE | _Kind.MEMBERS_GONE:
             return Members(epoch, at, kind == _Kind.MEMBERS_ALIVE, items)
-        case _Kind.ASK:
-            return Ask(epoch, at, items)
+        case _Kind.ASK if len(items) == len(Ask._fields) - 2:
+            return Ask(epoch, at, *items)
         case _:
             raise MessageError(f"command of kind {kind}")
 

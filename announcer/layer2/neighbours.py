@@ -5,11 +5,12 @@ hello when an interface comes up and every HELLO_S, so their MACs are known befo
 """
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final, NamedTuple
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import REPLY, REQUEST, ArpFrame
-from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.signed import FLAG_GO, Kind, Signer
 
 HELLO_S: Final = 30.0
@@ -17,6 +18,8 @@ KEPT_S: Final = 86_400.0
 """How long the MAC of a member is remembered: past its death, to recognise answers of caches."""
 MAX_NEIGHBOURS: Final = 4_096
 """Members remembered on one interface."""
+MAX_HOMES: Final = 65_536
+"""Addresses whose interfaces are kept worked out."""
 WITNESSES: Final = 2
 """Members asked beside a question to prove that our own link works; the gateway is asked too."""
 _ASK_AGAIN_S: Final = 0.02
@@ -45,6 +48,8 @@ class Neighbours:
         self.frames: list[Outgoing] = []
         self.interfaces: dict[int, InterfaceView] = {}
         self._heard: dict[int, dict[bytes, Neighbour]] = {}
+        self._prefixes: dict[str, tuple[IPv4Network, ...]] = {}
+        self._homes: dict[bytes, tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
         self._gateways: dict[int, bytes] = {}
         self._proved: dict[int, float] = {}
@@ -60,11 +65,37 @@ class Neighbours:
         for index in before.keys() - interfaces.keys():
             for known in (self._heard, self._proved, self._asked):
                 known.pop(index, None)
+        self._homes.clear()
         for index, view in interfaces.items():
             if before.get(index) != view:
+                self._remember_prefixes(view)
                 self._say_hello(index, welcome=True)
         if self._hello_at is None and interfaces:
             self._hello_at = now + HELLO_S
+
+    def home(self, address: bytes) -> tuple[int, ...]:
+        """The interfaces in use on whose segment an address belongs, none where its segment is down here.
+
+        Those with a prefix that holds the address; all of them where no interface, up or down, has such a prefix.
+        """
+        home = self._homes.get(address)
+        if home is None:
+            known = IPv4Address(address)
+            names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
+            home = tuple(i for i, view in self.interfaces.items() if view.name in names or not names)
+            if len(self._homes) >= MAX_HOMES:
+                self._homes.clear()
+            self._homes[address] = home
+        return home
+
+    def _remember_prefixes(self, view: InterfaceView) -> None:
+        """Prefixes outlive a link that goes down: its addresses have not moved to another segment."""
+        prefixes = tuple(a.network for a in view.addresses if isinstance(a, IPv4Interface))
+        self._prefixes.pop(view.name, None)
+        if prefixes:
+            self._prefixes[view.name] = prefixes
+        while len(self._prefixes) > MAX_INTERFACES:
+            del self._prefixes[next(iter(self._prefixes))]
 
     def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
         """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
@@ -83,10 +114,6 @@ class Neighbours:
             self._alive.update(names)
         else:
             self._alive.difference_update(names)
-
-    def is_alive(self, name: bytes) -> bool:
-        """Whether the ring holds the member alive."""
-        return name in self._alive
 
     # What is heard
 
@@ -124,9 +151,11 @@ class Neighbours:
                     return name
         return None
 
-    def find(self, name: bytes) -> list[tuple[int, Neighbour]]:
-        """The interfaces on which a member was heard, with where it is there."""
-        return [(index, members[name]) for index, members in self._heard.items() if name in members]
+    def find(self, name: bytes, ring_address: bytes | None = None) -> list[tuple[int, Neighbour]]:
+        """The interfaces on which a member was heard, with where it is there; where it is there with the address that it
+        has in the ring, only that one."""
+        places = [(index, members[name]) for index, members in self._heard.items() if name in members]
+        return [place for place in places if place[1].address == ring_address] or places
 
     # Whether our own link works
 
@@ -173,10 +202,12 @@ class Neighbours:
         self.frames.append((interface, self.signer.question(request, nonce)))
 
     def offer(self, address: bytes, to: bytes) -> None:
-        """Tell a member that it should take an address over, on every interface where it is."""
+        """Tell a member that it should take an address over, on the segment of that address."""
         if self.signer is None:
             return
         for index, neighbour in self.find(to):
+            if index not in self.home(address):
+                continue
             view = self.interfaces[index]
             frame = ArpFrame(
                 neighbour.mac, view.mac, REPLY, view.mac, address, neighbour.mac, neighbour.address

@@ -22,9 +22,8 @@ from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannounce, Silence
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
-from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
-    MAX_INTERFACES,
     Add,
     AddressCounters,
     Announced,
@@ -148,9 +147,10 @@ class ArpResponder:
                 self._neighbours.introduce(Signer(name, keys), now)
             case Members(alive=alive, names=names):
                 self._neighbours.set_alive(names, alive=alive)
-            case Ask(names=names):
-                for member in names:
-                    self._questions.ask(member, now)
+                if alive:
+                    self._claims.member_came(now)
+            case Ask(name=member, address=address):
+                self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
                 if self._renew(command, now):
                     self._change_table(command, now)
@@ -195,6 +195,8 @@ class ArpResponder:
                     self._schedule.start(address, index, now=now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
         self._neighbours.set_interfaces(wanted, now)
+        self._claims.interfaces_changed(now)
+        self._follow(now)
 
     def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
         """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
@@ -316,11 +318,12 @@ class ArpResponder:
             return DropReason.SIGNED
         if heard.operation == arp.REPLY and not foreign:
             self._neighbours.hear(interface, heard, now)
-            self._claims.answered_unsigned(heard, now)
+            if interface in self._neighbours.home(heard.sender_ip):
+                self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
         if trailer is not None:
-            return self._answer_question(view, heard, trailer, reply, now)
+            return self._answer_question(interface, heard, trailer, reply, now)
         if isinstance(reply, DropReason):
             return reply
         if foreign:
@@ -329,18 +332,21 @@ class ArpResponder:
         return reply.encode()
 
     def _answer_question(
-        self, view: InterfaceView, heard: ArpFrame, trailer: Trailer, reply: ArpFrame | DropReason, now: float
+        self, interface: int, heard: ArpFrame, trailer: Trailer, reply: ArpFrame | DropReason, now: float
     ) -> bytes | DropReason:
         """Answer a member's question with a signature: for an address announced here, or for ourselves."""
         signer = self._neighbours.signer
         assert signer is not None
+        view = self._interfaces[interface]
+        at_home = interface in self._neighbours.home(heard.target_ip)
         if isinstance(reply, DropReason):
             if reply is not DropReason.NOT_ANNOUNCED:
                 return reply
             own = {address.packed for address in view.addresses}
             if heard.target_ip not in own:
-                self._claims.asked(heard.target_ip, trailer, now)
-                self._follow(now)
+                if at_home:
+                    self._claims.asked(heard.target_ip, trailer, now)
+                    self._follow(now)
                 return reply
             if now > self._renewed + self._lease_s:
                 # Whoever decides here stands still: this member does not live as those who ask mean it.
@@ -349,7 +355,7 @@ class ArpResponder:
             if isinstance(reply, DropReason):
                 return reply
             return signer.sign(reply, Kind.ANSWER, nonce=trailer.proof)
-        go = self._claims.asked(heard.target_ip, trailer, now)
+        go = at_home and self._claims.asked(heard.target_ip, trailer, now)
         self._count_request(reply, now)
         return signer.sign(reply, Kind.ANSWER, flags=FLAG_GO if go else 0, nonce=trailer.proof)
 
@@ -357,23 +363,26 @@ class ArpResponder:
         signer = self._neighbours.signer
         assert signer is not None
         address, name = heard.sender_ip, trailer.name
+        at_home = interface in self._neighbours.home(address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
             asked = self._questions.nonce(name)
             if asked is not None and signer.verifies(heard, trailer, asked):
                 self._questions.answered(name)
-            elif any(signer.verifies(heard, trailer, nonce) for nonce in self._claims.nonces(address, name)):
+            elif at_home and any(
+                signer.verifies(heard, trailer, nonce) for nonce in self._claims.nonces(address, name)
+            ):
                 self._claims.answered(address, name, now, go=bool(trailer.flags & FLAG_GO))
         elif signer.verifies(heard, trailer):
             match trailer.kind:
                 case Kind.HELLO:
                     welcome = bool(trailer.flags & FLAG_GO)
                     self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
-                case Kind.ANNOUNCEMENT:
+                case Kind.ANNOUNCEMENT if at_home:
                     self._claims.announced(address, trailer, now)
-                case Kind.OFFER:
+                case Kind.OFFER if at_home:
                     self._claims.offered(address)
-                case Kind.QUESTION | Kind.ANSWER:
+                case _:
                     pass
         self._follow(now)
 
@@ -392,7 +401,7 @@ class ArpResponder:
                     self._remove(address)
                 case Reannounce(address):
                     for index in self._interfaces:
-                        self._schedule.start(address, index, now=now)
+                        self._schedule.repeat(address, index, now=now)
                 case Changed(address, state, reason, holder):
                     self._outputs.append(ClaimChanged(IPv4Address(address), state, reason, holder))
                 case Alarm():

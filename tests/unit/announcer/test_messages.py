@@ -7,10 +7,9 @@ import pytest
 from announcer.errors import MessageError
 from announcer.layer2 import messages
 from announcer.layer2.arp import DropReason
-from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
     MAX_ADDRESSES,
-    MAX_INTERFACES,
     MAX_MESSAGE,
     Add,
     AddressCounters,

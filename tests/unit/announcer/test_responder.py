@@ -6,9 +6,8 @@ import pytest
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame, DropReason
-from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
-    MAX_INTERFACES,
     Add,
     AddressCounters,
     Announced,
