@@ -132,7 +132,9 @@ class Speaker:
         for number, address in enumerate(decider.addresses(), start=1):
             users = decider.users(address)
             if users and (key is None or key in users):
-                vips.append(vip_status(address, decider, state.announced, self._wall))
+                vips.append(
+                    vip_status(address, decider, state.announced, self._wall, self._claims.view(address))
+                )
             if number % VIPS_A_TURN == 0:
                 await anyio.lowlevel.checkpoint()
         document = SpeakerStatus(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from speaker.announced import Announced
+from speaker.claims import ClaimView
 from speaker.decide import Address, Decider, Diagnosis
 
 
@@ -38,8 +39,18 @@ class RingStatus(msgspec.Struct, frozen=True):
     enabled: bool = True
 
 
+class ClaimStatus(msgspec.Struct, frozen=True):
+    """Where this speaker's claim for an address stands: `state` and `reason` as in docs/claims.md, `holder` is the member
+    that answers for it or is to take it over, empty for none."""
+
+    state: str
+    reason: str
+    holder: str = ""
+
+
 class VipStatus(msgspec.Struct, frozen=True):
-    """One address: who owns it, best candidates first, and why the other nodes are none."""
+    """One address: who should own it, best candidates first, why the other nodes are none, and this speaker's own claim,
+    null where it has none."""
 
     address: str
     services: tuple[str, ...]
@@ -49,6 +60,7 @@ class VipStatus(msgspec.Struct, frozen=True):
     ranking: tuple[str, ...] = ()
     excluded: dict[str, str] = {}
     interfaces: tuple[str, ...] = ()
+    claim: ClaimStatus | None = None
 
 
 class ServiceDiagnosis(msgspec.Struct, frozen=True):
@@ -103,7 +115,11 @@ class SpeakerStatus(msgspec.Struct, frozen=True):
 
 
 def vip_status(
-    address: Address, decider: Decider, announced: Announced, wall: Callable[[float], str]
+    address: Address,
+    decider: Decider,
+    announced: Announced,
+    wall: Callable[[float], str],
+    claim: ClaimView | None = None,
 ) -> VipStatus:
     """One address. `wall` turns monotonic seconds into RFC 3339."""
     ranking = decider.ranking(address)
@@ -116,6 +132,7 @@ def vip_status(
         ranking=tuple(ranking.nodes),
         excluded={node: str(reason) for node, reason in sorted(ranking.excluded.items())},
         interfaces=tuple(announced.interfaces(address)),
+        claim=ClaimStatus(claim.state, claim.reason, claim.holder) if claim is not None else None,
     )
 
 

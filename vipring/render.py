@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from speaker.status import ServiceDiagnosis, SpeakerStatus, VipStatus
+from speaker.status import ClaimStatus, ServiceDiagnosis, SpeakerStatus, VipStatus
 from vipring.plan import PlanResult
 from vipring.timeline import Timeline
 
@@ -102,6 +102,8 @@ def _vip(console: Console, vip: VipStatus, status: SpeakerStatus) -> None:
     if vip.owner == status.node:
         on = ", ".join(vip.interfaces)
         console.print(f"  announcing on {on}" if vip.announcing else "  not announcing yet", highlight=False)
+    if vip.claim is not None and vip.claim.state != "announcing":
+        console.print(f"  {status.node}: {_claim(vip.claim)}", highlight=False, soft_wrap=True)
     if len(vip.services) > 1:
         console.print(f"  shared by {', '.join(vip.services)}", highlight=False)
     rows = table("  RANK", "NODE", "WHY")
@@ -111,6 +113,21 @@ def _vip(console: Console, vip: VipStatus, status: SpeakerStatus) -> None:
         words = _REASONS.get(reason)
         rows.add_row("  -", node, f"{reason}: {words}" if words else reason)
     console.print(rows)
+
+
+def _claim(claim: ClaimStatus) -> str:
+    """One sentence on a claim that is not simply announcing."""
+    reasons = {
+        "linkNotProven": "nobody at all answers on its segment; is the link of this node cut?",
+        "linkDown": "the link to the segment of this address is down on this node",
+    }
+    sentences = {
+        "asking": f"asking the segment who answers for it: {reasons.get(claim.reason, claim.reason)}",
+        "held": f"held: {claim.holder or 'another'} answers for it and has not let go ({claim.reason})",
+        "handingOver": f"handing over to {claim.holder or 'whoever asks'}, answering until it announces",
+        "conflicted": "something that is no speaker answers for it; the speaker's log names its MAC (foreignAnswer)",
+    }
+    return sentences.get(claim.state, f"{claim.state} ({claim.reason})")
 
 
 def missing(diagnosis: ServiceDiagnosis, status: SpeakerStatus) -> str:

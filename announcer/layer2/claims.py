@@ -125,9 +125,23 @@ ClaimOutput: TypeAlias = Changed | Announce | Silence | Reannounce | Alarm
 class _Claim:
     """One address. `rank` is our place among those that want it."""
 
-    __slots__ = ("back_off",
-        "contested", "due", "holder", "known", "let_go", "nonce", "questions", "rank", "repeated", "since", "started",
-                 "state", "successor", "told")  # fmt: skip
+    __slots__ = (
+        "back_off",
+        "contested",
+        "due",
+        "holder",
+        "known",
+        "let_go",
+        "nonce",
+        "questions",
+        "rank",
+        "repeated",
+        "since",
+        "started",
+        "state",
+        "successor",
+        "told",
+    )
 
     def __init__(self, rank: bytes, *, known: bool) -> None:
         self.rank = rank

@@ -18,6 +18,10 @@ def test_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
         "kill-speaker",
         "restart-speaker",
         "node-returns",
+        "hang",
+        "partition",
+        "ring-cut",
+        "link-down",
     ]
     assert all(SCENARIOS[line.split()[0]].summary in line for line in lines)
 

@@ -18,11 +18,12 @@ from gossip.counters import Counters
 from gossip.errors import RejectReason
 from gossip.member import MemberState
 from speaker.announced import Announced
+from speaker.claims import ClaimView
 from speaker.decide import Decider
 from speaker.metrics import registry
 from speaker.roster import PeerComplaints, Peers
 from speaker.state import LOOP_DEAD_AFTER_S, MAX_LAST_EVENTS, ResponderFacts, SpeakerState
-from speaker.status import vip_status
+from speaker.status import ClaimStatus, vip_status
 from tests.unit.speaker.builders import CONFIG, VIP, node, our_meta, piece, service, view
 
 MEMBERS = {
@@ -84,6 +85,9 @@ def test_announced_is_what_the_responder_reported() -> None:
     made.announced.reported(VIP, "eth0")
     real = vip_status(VIP, made.decider, made.announced, made.wall)
     assert (real.announcing, real.interfaces, real.since) == (True, ("eth0",), "wall-1")
+    assert wished.claim is None
+    held = vip_status(VIP, made.decider, made.announced, made.wall, ClaimView("held", "holderAnswers", "n2"))
+    assert held.claim == ClaimStatus("held", "holderAnswers", "n2")
     assert (real.ranking, real.excluded) == (("n1",), {"n2": "speakerNotAlive"})
     assert samples(made)[name] == 1.0
 
