@@ -91,8 +91,9 @@ class Claims:
     ) -> None:
         """`table` is what this node is to announce, `owner` who owns an address."""
         for change in decisions.owner_changes:
-            if isinstance(change.ip, IPv4Address) and change.ip in self._yielding:
-                self._let_go([change.ip], owner)
+            ip = change.ip
+            if isinstance(ip, IPv4Address) and ip in self._yielding and change.owner != self._node:
+                self._let_go([ip], owner)
         if decisions.table is None:
             return
         previous = {change.ip: change.previous for change in decisions.owner_changes}

@@ -9,6 +9,7 @@ import pytest
 
 from announcer.errors import ResponderError
 from announcer.layer2 import messages
+from announcer.layer2.claims import ANYONE
 from announcer.layer2.handle import Responder
 from announcer.layer2.messages import (
     MAX_MESSAGE,
@@ -16,11 +17,15 @@ from announcer.layer2.messages import (
     Announced,
     Command,
     Exited,
+    HandOver,
+    Introduce,
     LeaseExpired,
+    Members,
     Remove,
     Renew,
     ResponderEvent,
 )
+from announcer.layer2.signed import claim_key, name_hash
 
 VIP = IPv4Address("198.18.1.0")
 
@@ -76,6 +81,37 @@ def test_only_differences_are_sent(ends: tuple[Responder, Other]) -> None:
     assert other.changes() == [(Remove, 0, {VIP}), (Add, 0, {VIP + 2})]
     responder.announce([])
     assert other.changes() == [(Remove, 0, {VIP + 1, VIP + 2})]
+
+
+def test_a_change_is_told_once_and_the_last_word_counts(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    responder.introduce("n1", [b"k" * 32])
+    responder.set_members(["n2"], alive=True)
+    responder.own([VIP], known=True)
+    responder.own([VIP], known=True)
+    introduced, members, added = other.commands()
+    assert isinstance(introduced, Introduce)
+    assert (introduced.name, introduced.keys) == ("n1", (claim_key(b"k" * 32),))
+    assert isinstance(members, Members)
+    assert (members.alive, members.names) == (True, (name_hash("n2"),))
+    assert isinstance(added, Add)
+    assert added.known
+    responder.hand_over([VIP], "n2")
+    responder.hand_over([VIP], "n3")
+    responder.hand_over([VIP], None)
+    assert [command.to for command in other.commands() if isinstance(command, HandOver)] == [
+        name_hash("n2"),
+        name_hash("n3"),
+        ANYONE,
+    ]
+    responder.drop([VIP])
+    responder.drop([VIP])
+    assert other.changes() == [(Remove, 0, {VIP})] * 2, "nothing is kept of an address that was dropped"
+    assert (responder.name_of(name_hash("n2")), responder.name_of(b""), responder.name_of(b"abcd")) == (
+        "n2",
+        "",
+        "61626364",
+    )
 
 
 def test_address_of_another_family_is_refused(ends: tuple[Responder, Other]) -> None:

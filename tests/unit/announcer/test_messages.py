@@ -7,6 +7,8 @@ import pytest
 from announcer.errors import MessageError
 from announcer.layer2 import messages
 from announcer.layer2.arp import DropReason
+from announcer.layer2.claims import Reason, State
+from announcer.layer2.evidence import Answer
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
     MAX_ADDRESSES,
@@ -14,11 +16,18 @@ from announcer.layer2.messages import (
     Add,
     AddressCounters,
     Announced,
+    Ask,
+    ClaimChanged,
     Counters,
     Exited,
+    ForeignAnswer,
+    HandOver,
     InterfaceFailed,
     InterfacesChanged,
+    Introduce,
     LeaseExpired,
+    MemberEvidence,
+    Members,
     Remove,
     Renew,
     ResponderEvent,
@@ -53,6 +62,11 @@ def there_and_back(events: list[ResponderEvent]) -> list[ResponderEvent]:
         InterfaceFailed("eth0", "no packet socket: Operation not permitted"),
         Counters({}, dict.fromkeys(DropReason, 0)),
         Counters({VIP: AddressCounters(1, 2**40, 3)}, {reason: n for n, reason in enumerate(DropReason)}),
+        ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"abcd"),
+        ClaimChanged(VIP, State.ASKING, Reason.LINK_DOWN, b""),
+        ForeignAnswer(VIP, ETH0.mac, b""),
+        ForeignAnswer(VIP, ETH0.mac, b"abcd"),
+        MemberEvidence(b"abcd", Answer.SILENT, proven=True),
         Exited("gone"),
     ],
     ids=lambda event: type(event).__name__,
@@ -68,6 +82,8 @@ def test_events_keep_their_order() -> None:
         Announced(VIP, "eth1", 2.0),
         Withdrawn(VIP),
         Withdrawn(VIP + 1),
+        ClaimChanged(VIP, State.ASKING, Reason.WANTED, b""),
+        ClaimChanged(VIP, State.ANNOUNCING, Reason.SILENCE, b""),
         Announced(VIP, "eth0", 3.0),
         LeaseExpired(4.0, 1),
     ]
@@ -98,6 +114,22 @@ def test_every_interface_with_every_address_fits_one_message() -> None:
     crowded = ETH0._replace(name="x" * 15, addresses=(IPv6Interface("2001:2::1/48"),) * MAX_ADDRESSES)
     event = InterfacesChanged(tuple(crowded._replace(index=n) for n in range(MAX_INTERFACES)))
     assert there_and_back([event]) == [event]
+
+
+def test_commands_about_members_and_claims() -> None:
+    introduced = messages.encode_introduce("n1", [b"k" * 32, b""], epoch=1, at=2.0)
+    assert messages.decode_command(introduced) == Introduce(1, 2.0, "n1", (b"k" * 32, b""))
+    ((told, names),) = messages.encode_members([b"abcd", b"efgh"], alive=False, epoch=1, at=2.0)
+    assert messages.decode_command(told) == Members(1, 2.0, alive=False, names=tuple(names))
+    ((given, part),) = messages.encode_hand_over([VIP.packed], to=b"abcd", epoch=1, at=2.0)
+    assert messages.decode_command(given) == HandOver(1, 2.0, b"abcd", tuple(part))
+    ((added, part),) = messages.encode_add([VIP.packed], known=True, epoch=1, at=2.0)
+    assert messages.decode_command(added) == Add(1, 2.0, tuple(part), known=True)
+    asked = messages.encode_ask(b"abcd", VIP.packed, epoch=1, at=2.0)
+    assert messages.decode_command(asked) == Ask(1, 2.0, b"abcd", VIP.packed)
+    for broken in (introduced[:-1] + b"\x05", asked[:-4], given[:13]):
+        with pytest.raises(MessageError):
+            messages.decode_command(broken)
 
 
 def test_commands() -> None:

@@ -1,0 +1,253 @@
+"""Random faults on a simulated segment, what the ring makes of them, and the promises that must hold all the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+from announcer.layer2.responder import GAP_S
+from tests.simulation.announcer.segment import SAMPLE_S, Node, Segment
+
+Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut"]
+KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut")
+
+VERDICT_S = (0.42, 0.62)
+"""Four misses of the fast lane and the word that spreads."""
+SLOW_VERDICT_S = (1.0, 6.0)
+"""Where the wire still answers, ordinary suspicion decides."""
+WORD_S = (0.0, 0.3)
+"""A member that is back is known."""
+START_S = 0.8
+LEASE_S = 1.5
+TWO_S = 0.5
+"""Longest time with two owners on a segment that is whole."""
+TWO_LOSSY_S = 0.8
+NONE_S = 3.0
+"""Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
+SETTLE_S = 9.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: what, to which node (by position), when and for how long (seconds)."""
+
+    kind: Kind
+    node: int
+    at: float
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A cluster and what happens to it."""
+
+    seed: int
+    nodes: int
+    loss: float
+    faults: tuple[Fault, ...]
+
+
+def draw(seed: int) -> Schedule:
+    """Draw a schedule of up to six faults in ten seconds."""
+    rng = random.Random(seed)
+    nodes = rng.choice((2, 3, 3, 5))
+    faults = [
+        Fault(
+            rng.choice(KINDS),
+            rng.randrange(nodes),
+            round(rng.uniform(0, 10), 3),
+            round(rng.uniform(0.2, 4), 3),
+        )
+        for _ in range(rng.randint(1, 6))
+    ]
+    return Schedule(seed, nodes, rng.choice((0.0, 0.0, 0.01)), tuple(sorted(faults, key=lambda f: f.at)))
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise was not kept."""
+
+
+class Trial:
+    """Plays one schedule."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.segment = Segment(
+            nodes=schedule.nodes, vips=2, rng=random.Random(schedule.seed), loss=schedule.loss
+        )
+        self.ring_cut: set[Node] = set()
+        self.busy: set[Node] = set()
+        self.quiet = self.segment.now
+        self.whole = self.segment.now
+        self.two: dict[object, float] = {}
+        self.none: dict[object, float] = {}
+        self.worst_two = self.worst_none = 0.0
+
+    def play(self) -> None:
+        """Raises BrokenPromiseError."""
+        segment = self.segment
+        for node in segment.nodes:
+            segment.at(self._draw((0.0, 0.2)), partial(self._meet, node, node.life))
+        segment.run(3.0)
+        self.quiet = self.whole = segment.now
+        for fault in self.schedule.faults:
+            segment.at(fault.at, partial(self._begin, fault))
+        end = max(fault.at + fault.lasts for fault in self.schedule.faults)
+        segment.run(end + SETTLE_S, self._watch)
+        for address in segment.vips:
+            wanted = segment.winner(address, [node.name for node in segment.nodes])
+            owners = segment.owners(address)
+            if owners != [wanted]:
+                raise BrokenPromiseError(f"in the end {owners} answer for {address}, not {wanted}")
+
+    # The ring
+
+    def _draw(self, between: tuple[float, float]) -> float:
+        return self.segment.rng.uniform(*between)
+
+    def _meet(self, node: Node, life: object) -> None:
+        """A speaker that starts learns of the others and they of it."""
+        self._refresh(VERDICT_S)
+        self.segment.at(START_S, lambda: node.think(node.join) if node.life is life else None)
+
+    def _reaches(self, node: Node, other: Node) -> bool:
+        return (
+            other.up
+            and not other.stalled
+            and not other.leaving
+            and node.side == other.side
+            and not ({node, other} & self.ring_cut)
+        )
+
+    def _refresh(self, verdict: tuple[float, float]) -> None:
+        """Everybody comes to know what is the case, each in its own time."""
+        for node in self.segment.nodes:
+            for other in self.segment.nodes:
+                if node is not other and node.up:
+                    reaches = self._reaches(node, other)
+                    delay = self._draw(WORD_S if reaches else verdict)
+                    self.segment.at(delay, partial(self._learn, node, other, node.life, reaches=reaches))
+
+    def _learn(self, node: Node, other: Node, life: object, *, reaches: bool) -> None:
+        if node.life is life and self._reaches(node, other) == reaches:
+            node.think(partial(node.sees, other.name, alive=reaches))
+
+    # Faults
+
+    def _begin(self, fault: Fault) -> None:
+        node = self.segment.nodes[fault.node]
+        if node in self.busy or not node.up:
+            return
+        self.busy.add(node)
+        self.quiet = self.segment.now
+        self.segment.note(node.name, f"-- {fault.kind} for {fault.lasts} s")
+        verdict = VERDICT_S
+        match fault.kind:
+            case "die":
+                node.stop()
+            case "leave":
+                node.leave()
+                verdict = (0.01, 0.1)
+                self.segment.at(1.0, node.stop)
+            case "stall":
+                node.stalled = True
+            case "hang":
+                node.hung = True
+            case "cut":
+                node.side = 1
+            case "ring-cut":
+                self.ring_cut.add(node)
+                verdict = SLOW_VERDICT_S
+        if fault.kind == "hang":
+            self.segment.at(LEASE_S, partial(self._given_up, node, node.life))
+        else:
+            self._refresh(verdict)
+        lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
+        self.segment.at(lasts, partial(self._end, fault, node))
+
+    def _given_up(self, node: Node, life: object) -> None:
+        """A hung speaker's lease is over: nothing of it answers any more, and the ring holds it dead."""
+        if node.life is life and node.hung:
+            for other in self.segment.nodes:
+                if other is not node and other.up:
+                    self.segment.at(self._draw(VERDICT_S), partial(self._bury, other, node, node.life))
+
+    def _bury(self, other: Node, node: Node, life: object) -> None:
+        if node.life is life and node.hung:
+            other.think(partial(other.sees, node.name, alive=False))
+
+    def _end(self, fault: Fault, node: Node) -> None:
+        self.quiet = self.segment.now
+        self.segment.note(node.name, f"-- {fault.kind} ends")
+        self.busy.discard(node)
+        match fault.kind:
+            case "die" | "leave":
+                node.start()
+                self._meet(node, node.life)
+                return
+            case "stall":
+                node.resume()
+                if fault.lasts > GAP_S and any(node.answers(address) for address in self.segment.vips):
+                    raise BrokenPromiseError(f"{node.name} answers after a stall before it has asked")
+            case "hang":
+                node.go_on()
+            case "cut":
+                node.side = 0
+                self.whole = self.segment.now
+            case "ring-cut":
+                self.ring_cut.discard(node)
+        self._refresh(VERDICT_S)
+
+    # Promises
+
+    def _watch(self) -> None:
+        segment = self.segment
+        cut = any(node.side for node in segment.nodes)
+        for address in segment.vips:
+            owners = segment.owners(address)
+            fit = any(
+                node.up and node.joined and not (node.side or node.stalled or node.hung or node.leaving)
+                for node in segment.nodes
+            )
+            self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
+            self._count(self.none, address, holds=not owners and fit, since=self.quiet)
+            two = segment.now - self.two.get(address, segment.now)
+            none = segment.now - self.none.get(address, segment.now)
+            self.worst_two, self.worst_none = max(self.worst_two, two), max(self.worst_none, none)
+            if two > (TWO_LOSSY_S if segment.loss else TWO_S) + SAMPLE_S:
+                raise BrokenPromiseError(f"{' and '.join(owners)} answered for {address} for {two:.2f} s")
+            if none > NONE_S + SAMPLE_S:
+                raise BrokenPromiseError(f"nobody answered for {address} for {none:.2f} s")
+
+    def _count(self, since_when: dict[object, float], key: object, *, holds: bool, since: float) -> None:
+        if not holds:
+            since_when.pop(key, None)
+        else:
+            since_when[key] = max(since_when.get(key, self.segment.now), since)
+
+
+def shortest(schedule: Schedule) -> tuple[Schedule, str, Sequence[str]]:
+    """Leave out faults one by one while the schedule still fails; the shortest, its failure and its story."""
+    failure, story = "", list[str]()
+    faults = list(schedule.faults)
+    position = 0
+    while True:
+        candidate = Schedule(schedule.seed, schedule.nodes, schedule.loss, tuple(faults))
+        trial = Trial(candidate)
+        try:
+            trial.play()
+            broken = None
+        except BrokenPromiseError as error:
+            broken = str(error)
+        if broken is not None:
+            schedule, failure, story = candidate, broken, trial.segment.story
+        else:
+            faults = list(schedule.faults)
+            position += 1
+        if position >= len(schedule.faults) or len(schedule.faults) == 1:
+            return schedule, failure, story
+        faults = list(schedule.faults)
+        del faults[position]

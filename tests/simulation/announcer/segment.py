@@ -1,0 +1,354 @@
+"""A segment under virtual time: real responder cores and real speaker-side claims, everything around them simulated.
+
+The ring is a model: each node learns after a delay of its own who lives. Frames take a moment and may be lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface
+from typing import cast
+
+from announcer.layer2 import arp, signed
+from announcer.layer2.arp import REPLY, ArpFrame
+from announcer.layer2.claims import ANYONE
+from announcer.layer2.handle import Responder
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.messages import (
+    Add,
+    ClaimChanged,
+    Command,
+    HandOver,
+    Introduce,
+    LeaseExpired,
+    Members,
+    Remove,
+    Renew,
+    ResponderEvent,
+)
+from announcer.layer2.responder import ArpResponder
+from gossip.member import MemberState, MemberView, Versions
+from speaker.claims import Claims
+from speaker.decide import Address, Decisions, OwnerChange
+from speaker.ring import meta
+
+KEY = signed.claim_key(b"k" * 32)
+GATEWAY = bytes([198, 18, 0, 1])
+GATEWAY_MAC = bytes.fromhex("0200000000fe")
+RENEW_S = 0.25
+SAMPLE_S = 0.01
+LATENCY_S = (0.0001, 0.001)
+WAKE_S = 0.0001
+"""What poll and the interpreter take at least."""
+TICK_S = 0.1
+"""Longest sleep of a responder process."""
+
+
+class FakeResponder:
+    """The speaker's end: turns calls into commands for the core of the same node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.epoch = 0
+        self._names: dict[bytes, str] = {b"": ""}
+
+    def _tell(self, command: Command) -> None:
+        self._node.command(command)
+
+    def own(self, addresses: Collection[IPv4Address], *, known: bool = False) -> None:
+        self._tell(Add(self.epoch, self._node.now, tuple(a.packed for a in addresses), known))
+
+    def hand_over(self, addresses: Collection[IPv4Address], to: str | None) -> None:
+        name = signed.name_hash(to) if to is not None else ANYONE
+        self._tell(HandOver(self.epoch, self._node.now, name, tuple(a.packed for a in addresses)))
+
+    def drop(self, addresses: Collection[IPv4Address]) -> None:
+        self._tell(Remove(self.epoch, self._node.now, tuple(a.packed for a in addresses)))
+
+    def introduce(self, name: str, _keys: Sequence[bytes]) -> None:
+        self._tell(Introduce(self.epoch, self._node.now, name, (KEY,)))
+
+    def set_members(self, names: Collection[str], *, alive: bool) -> None:
+        self._names.update((signed.name_hash(name), name) for name in names)
+        hashes = tuple(signed.name_hash(name) for name in sorted(names))
+        self._tell(Members(self.epoch, self._node.now, alive, hashes))
+
+    def name_of(self, hashed: bytes) -> str:
+        return self._names.get(hashed, "")
+
+
+def member(name: str) -> MemberView:
+    """A living member of ours, as the ring shows it."""
+    return MemberView(
+        name=name,
+        address="198.18.0.9",
+        port=7946,
+        state=MemberState.ALIVE,
+        incarnation=1,
+        meta=meta("0.1.0", eligible=True),
+        versions=Versions(1, 5, 2, 0, 0, 0),
+        since=0.0,
+    )
+
+
+class Node:
+    """One node: a core, and the speaker's half reduced to its view of the ring. `stalled`: the whole process stands still;
+    `hung`: only the deciding half does."""
+
+    def __init__(self, segment: Segment, number: int) -> None:
+        self.segment = segment
+        self.name = f"n{number}"
+        self.view = InterfaceView(
+            1, "eth0", bytes([2, 0, 0, 0, 0, number]), (IPv4Interface(f"198.18.0.{10 + number}/16"),)
+        )
+        self.up = False
+        self.side = 0
+        self.stalled = self.hung = self.leaving = False
+        self.start()
+
+    @property
+    def now(self) -> float:
+        return self.segment.now
+
+    def start(self) -> None:
+        """The speaker starts; it knows of nobody."""
+        self.life = object()
+        self.up, self.stalled, self.hung, self.leaving = True, False, False, False
+        self.core = ArpResponder(now=self.now, entropy=self.segment.rng.randbytes)
+        self.core.set_gateways({1: GATEWAY})
+        self.core.set_interfaces([self.view], now=self.now)
+        self.alive: set[str] = set()
+        self.joined = False
+        self.owners: dict[Address, str | None] = {}
+        self.responder = FakeResponder(self)
+        self.claims = Claims(self.name, cast("Responder", self.responder))
+        self.waiting: list[Callable[[], None]] = []
+        self.queue: list[bytes] = []
+        self.commands: list[Command] = []
+        self.wake_at: float | None = None
+        self.claims.introduce(())
+        self._renew(self.life)
+
+    def stop(self) -> None:
+        """All processes of the node are gone."""
+        self.up = False
+        self.life = object()
+
+    # The deciding half
+
+    def _renew(self, life: object) -> None:
+        if life is self.life and self.up:
+            if not self.hung and not self.stalled:
+                self.command(Renew(self.responder.epoch, self.now))
+            self.segment.at(RENEW_S, partial(self._renew, life))
+
+    def think(self, thought: Callable[[], None]) -> None:
+        """Something reaches the deciding half, which may stand still."""
+        if self.hung or self.stalled:
+            self.waiting.append(thought)
+        elif self.up:
+            thought()
+
+    def sees(self, name: str, *, alive: bool) -> None:
+        """The ring tells of a member."""
+        if alive == (name in self.alive) or name == self.name:
+            return
+        (self.alive.add if alive else self.alive.discard)(name)
+        self.claims.set_members([member(other) for other in self.alive])
+        if self.joined:
+            self.decide()
+
+    def join(self) -> None:
+        """The first contact with the ring is complete."""
+        self.joined = True
+        self.decide()
+
+    def decide(self) -> None:
+        """Elect over the own view and tell the claims what changed."""
+        if self.leaving:
+            return
+        before = self.owners
+        self.owners = {a: self.segment.winner(a, {*self.alive, self.name}) for a in self.segment.vips}
+        changes = tuple(
+            OwnerChange(ip, ("default/web",), owner, before.get(ip), "memberDead")
+            for ip, owner in self.owners.items()
+            if owner != before.get(ip)
+        )
+        if changes:
+            table = frozenset(ip for ip, owner in self.owners.items() if owner == self.name)
+            self.claims.decided(Decisions(changes, table, (), {}), table, self.owners.get)
+
+    def leave(self) -> None:
+        """SIGTERM: hand everything over; the ring says goodbye for us."""
+        self.leaving = True
+        self.claims.leave()
+
+    # The responder process
+
+    def command(self, command: Command) -> None:
+        if self.stalled:
+            self.commands.append(command)
+        else:
+            self.core.observe(self.now)
+            self.core.receive_command(command, now=self.now)
+            self.follow()
+
+    def receive(self, frame: bytes) -> None:
+        if self.stalled:
+            self.queue.append(frame)
+        elif self.up:
+            self._take(frame)
+            self.follow()
+
+    def _take(self, frame: bytes) -> None:
+        reply = self.core.receive_frame(1, frame, foreign=False, now=self.now)
+        if reply is not None:
+            self.core.reply_sent(reply, success=True, now=self.now)
+            self.segment.send(self, reply)
+
+    def wake(self, life: object, due: float) -> None:
+        if life is self.life and self.up and not self.stalled and self.wake_at == due:
+            self.wake_at = None
+            self.core.observe(self.now)
+            self.core.handle_timer(self.now)
+            self.follow()
+
+    def resume(self) -> None:
+        """The process runs again: what waited comes first, in the order of the real process."""
+        if not self.up:
+            return
+        self.stalled = False
+        self.core.observe(self.now)
+        for command in self.commands:
+            self.core.receive_command(command, now=self.now)
+        self.commands.clear()
+        for frame in self.queue:
+            self._take(frame)
+        self.queue.clear()
+        self.core.resume(self.now)
+        self.follow()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """The deciding half runs again."""
+        self.hung = False
+        waiting, self.waiting = self.waiting, []
+        for thought in waiting:
+            self.think(thought)
+
+    def follow(self) -> None:
+        for _, frame in self.core.take_questions():
+            self.segment.send(self, frame)
+        for due, frame in self.core.take_frames(self.now):
+            self.segment.send(self, frame)
+            self.core.frame_sent(due, success=True, now=self.now)
+        for event in self.core.take_outputs():
+            self.think(partial(self._hear, event))
+        due_at = min(self.core.next_deadline() or self.now + TICK_S, self.now + TICK_S)
+        due_at = max(due_at, self.now + WAKE_S)
+        if self.wake_at is None or due_at < self.wake_at or self.wake_at <= self.now:
+            self.wake_at = due_at
+            self.segment.at(due_at - self.now, partial(self.wake, self.life, due_at))
+
+    def _hear(self, event: ResponderEvent) -> None:
+        if isinstance(event, LeaseExpired):
+            self.responder.epoch = event.epoch
+            self.claims.own_again()
+        elif isinstance(event, ClaimChanged):
+            self.claims.changed(event)
+            self.segment.note(self.name, event)
+
+    def answers(self, address: IPv4Address) -> bool:
+        """Whether a request that arrives now would be answered."""
+        if not self.up or self.stalled:
+            return False
+        request = ArpFrame(
+            arp.BROADCAST, GATEWAY_MAC, arp.REQUEST, GATEWAY_MAC, GATEWAY, bytes(6), address.packed
+        )
+        return self.core.receive_frame(1, request.encode(), foreign=False, now=self.now) is not None
+
+
+@dataclass(slots=True)
+class Record:
+    """What the observer saw: the longest time (seconds) with two owners on one side, and with none."""
+
+    two_s: float = 0.0
+    none_s: float = 0.0
+
+
+class Segment:
+    """Nodes, gateway and switch. `loss` is the probability that a frame is lost on its way to one receiver."""
+
+    def __init__(self, *, nodes: int, vips: int, rng: random.Random, loss: float = 0.0) -> None:
+        self.rng = rng
+        self.now = 1_000.0
+        self.loss = loss
+        self.vips = [IPv4Address(f"198.18.1.{number}") for number in range(vips)]
+        self.story: list[str] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = 0
+        self.nodes: list[Node] = []
+        for number in range(1, nodes + 1):
+            self.nodes.append(Node(self, number))
+
+    def at(self, delay: float, call: Callable[[], None]) -> None:
+        """Call something `delay` seconds from now."""
+        self._serial += 1
+        heapq.heappush(self._events, (self.now + delay, self._serial, call))
+
+    def note(self, who: str, what: object) -> None:
+        """Remember what happened, for the report of a failure."""
+        self.story.append(f"{self.now - 1_000:9.4f} {who} {what}")
+
+    def winner(self, address: Address, names: Iterable[str]) -> str:
+        """Who ranks first of these."""
+        return min(names, key=lambda name: signed.rank(name, address.packed))
+
+    def send(self, sender: Node, frame: bytes) -> None:
+        """A frame leaves a node."""
+        destination = frame[:6]
+        for node in self.nodes:
+            if node is not sender and destination in (arp.BROADCAST, node.view.mac):
+                self._deliver(sender, node, frame)
+        asked = arp.parse(frame)
+        if isinstance(asked, ArpFrame) and asked.target_ip == GATEWAY and sender.side == 0:
+            answer = ArpFrame(
+                sender.view.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, sender.view.mac, asked.sender_ip
+            )
+            self._later(lambda: sender.receive(answer.encode()))
+
+    def _deliver(self, sender: Node, node: Node, frame: bytes) -> None:
+        def arrive() -> None:
+            if sender.side == node.side:
+                node.receive(frame)
+
+        self._later(arrive)
+
+    def _later(self, arrive: Callable[[], None]) -> None:
+        if self.rng.random() >= self.loss:
+            self.at(self.rng.uniform(*LATENCY_S), arrive)
+
+    def run(self, seconds: float, watch: Callable[[], None] | None = None) -> None:
+        """Let time pass; `watch` is called every SAMPLE_S."""
+        end = self.now + seconds
+        sample = self.now
+        while self.now < end:
+            due = self._events[0][0] if self._events else end
+            if watch is not None and sample <= min(due, end):
+                self.now = max(self.now, sample)
+                watch()
+                sample += SAMPLE_S
+                continue
+            if due > end:
+                self.now = end
+                break
+            self.now, _, call = heapq.heappop(self._events)
+            call()
+
+    def owners(self, address: IPv4Address, side: int = 0) -> list[str]:
+        """Who answers for an address on one side of the cut (0: that of the gateway)."""
+        return [node.name for node in self.nodes if node.side == side and node.answers(address)]

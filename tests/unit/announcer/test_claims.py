@@ -1,0 +1,303 @@
+"""The claims of one node, by itself: what it asks, when it answers, when it lets go."""
+
+import random
+from ipaddress import IPv4Interface
+
+import pytest
+
+from announcer.layer2 import arp, claims, signed
+from announcer.layer2.arp import REPLY, ArpFrame
+from announcer.layer2.claims import (
+    ANYONE,
+    Alarm,
+    Announce,
+    Changed,
+    ClaimBook,
+    ClaimOutput,
+    Reannounce,
+    Reason,
+    Silence,
+    State,
+)
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.neighbours import Neighbours
+from announcer.layer2.signed import Kind, Signer, Trailer, name_hash
+
+VIP = bytes([198, 18, 1, 0])
+ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
+OTHER_MAC = bytes.fromhex("020000000002")
+STRANGER_MAC = bytes.fromhex("0200000000aa")
+OTHER = name_hash("n2")
+STEP_S = 0.005
+
+
+class Bench:
+    """Claims of n1 with n2 heard on eth0; `witness` tells whether n2 answers when asked where it is."""
+
+    def __init__(self, *, witness: bool = True) -> None:
+        self.now = 100.0
+        self.witness = witness
+        self.neighbours = Neighbours()
+        self.neighbours.introduce(Signer("n1", [b"key"]), self.now)
+        self.neighbours.set_interfaces({2: ETH0}, self.now)
+        self.book = ClaimBook(self.neighbours, random.Random(1).randbytes, now=self.now)
+        self.asked: list[tuple[float, bytes]] = []
+        self.offers = 0
+        self.outputs: list[ClaimOutput] = []
+
+    def meet(self) -> None:
+        frame = ArpFrame(
+            arp.BROADCAST, OTHER_MAC, arp.REQUEST, OTHER_MAC, bytes([198, 18, 0, 12]), bytes(6), bytes(4)
+        )
+        self.neighbours.hello(2, OTHER, frame, welcome=False, now=self.now)
+        self.neighbours.set_alive([OTHER], alive=True)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += STEP_S
+            self.book.handle_timer(self.now)
+            self.take()
+
+    def take(self) -> None:
+        self.outputs += self.book.take_outputs()
+        frames, self.neighbours.frames = self.neighbours.frames, []
+        for _, frame in frames:
+            heard, trailer = arp.parse(frame), signed.read(frame)
+            assert isinstance(heard, ArpFrame)
+            if trailer is None or trailer.kind is Kind.OFFER:
+                self.offers += trailer is not None
+            elif heard.target_ip == VIP:
+                self.asked.append((self.now, heard.destination))
+            elif self.witness and heard.destination == OTHER_MAC:
+                self.neighbours.hear(2, self.reply(OTHER_MAC, heard.target_ip), self.now)
+
+    def reply(self, mac: bytes, address: bytes = VIP) -> ArpFrame:
+        return ArpFrame(ETH0.mac, mac, REPLY, mac, address, ETH0.mac, bytes(4))
+
+    def want(self, *, known: bool = True) -> None:
+        self.book.want(VIP, self.now, known=known)
+        self.take()
+
+    def own(self) -> None:
+        """Announce the address."""
+        self.want()
+        self.run(0.2)
+        assert self.states()[-1] is State.ANNOUNCING
+
+    def states(self) -> list[State]:
+        return [output.state for output in self.outputs if isinstance(output, Changed)]
+
+    def last(self) -> Changed:
+        return [output for output in self.outputs if isinstance(output, Changed)][-1]
+
+    def answering(self) -> bool:
+        said = [output for output in self.outputs if isinstance(output, Announce | Silence)]
+        return bool(said) and isinstance(said[-1], Announce)
+
+
+def trailer(kind: Kind, *, first: bool = False) -> Trailer:
+    """What n2 says; `first`: it ranks before us."""
+    return Trailer(kind, 0, OTHER, bytes(3) if first else b"\xff" * 3, bytes(8))
+
+
+def test_two_questions_and_silence_come_before_the_first_answer() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    assert [destination for _, destination in bench.asked] == [arp.BROADCAST] * 2
+    assert bench.asked[1][0] - bench.asked[0][0] == pytest.approx(0.03, abs=0.006)
+    assert bench.last().reason is Reason.SILENCE
+    assert bench.answering()
+
+
+def test_silence_means_nothing_while_nobody_at_all_answers() -> None:
+    bench = Bench(witness=False)
+    bench.meet()
+    bench.want()
+    bench.run(5.0)
+    assert not bench.answering()
+    assert bench.last() == Changed(VIP, State.ASKING, Reason.LINK_NOT_PROVEN, b"")
+    bench.witness = True
+    bench.run(0.5)
+    assert bench.answering()
+
+
+def test_alone_it_announces_after_a_second() -> None:
+    bench = Bench()
+    bench.want()
+    bench.run(0.9)
+    assert not bench.answering()
+    bench.run(0.3)
+    assert (bench.answering(), bench.last().reason) == (True, Reason.ALONE)
+
+
+def test_a_holder_is_polled_until_it_lets_go() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want()
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.take()
+    assert bench.last() == Changed(VIP, State.HELD, Reason.HOLDER_ANSWERS, OTHER)
+    for _ in range(20):
+        bench.run(0.05)
+        bench.book.answered(VIP, OTHER, bench.now, go=False)
+    assert not bench.answering()
+    assert bench.asked[-1][1] == OTHER_MAC, "the holder is asked by itself"
+    bench.book.answered(VIP, OTHER, bench.now, go=True)
+    bench.take()
+    assert (bench.answering(), bench.last().reason) == (True, Reason.TOLD_TO)
+
+
+def test_a_holder_that_falls_silent_loses_everything_it_held() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want()
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.run(0.55)
+    assert not bench.answering()
+    bench.run(0.5)
+    assert bench.answering()
+    assert bench.last().reason is Reason.SILENCE
+
+
+def test_of_two_askers_the_one_that_ranks_first_goes_on() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want()
+    bench.book.asked(VIP, trailer(Kind.QUESTION), bench.now)
+    bench.take()
+    assert bench.states()[-1] is State.ASKING
+    bench.book.asked(VIP, trailer(Kind.QUESTION, first=True), bench.now)
+    bench.take()
+    assert bench.last() == Changed(VIP, State.HELD, Reason.OTHER_ASKS, OTHER)
+    bench.run(0.4)
+    assert bench.answering(), "the other did not announce after all"
+
+
+def test_hand_over_ends_with_the_announcement_of_the_successor() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, OTHER, bench.now)
+    bench.run(0.7)
+    assert bench.answering()
+    assert bench.offers == 3, "one at once and one every 0.3 s"
+    bench.book.announced(VIP, trailer(Kind.ANNOUNCEMENT), bench.now)
+    bench.take()
+    assert (bench.answering(), bench.last().reason, len(bench.book)) == (False, Reason.TAKEN_OVER, 0)
+
+
+def test_only_the_successor_is_told_to_take_over_and_has_a_second_for_it() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, name_hash("n3"), bench.now)
+    assert not bench.book.asked(VIP, trailer(Kind.QUESTION), bench.now)
+    bench.book.hand_over(VIP, OTHER, bench.now)
+    assert bench.book.asked(VIP, trailer(Kind.QUESTION), bench.now)
+    bench.run(0.9)
+    assert bench.answering()
+    bench.run(0.2)
+    assert (bench.answering(), bench.last().reason) == (False, Reason.NOT_TAKEN)
+
+
+def test_who_leaves_tells_everybody_to_take_over() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, ANYONE, bench.now)
+    assert bench.book.asked(VIP, trailer(Kind.QUESTION), bench.now)
+
+
+def test_an_address_that_comes_back_while_it_is_handed_over_is_kept() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, OTHER, bench.now)
+    bench.want()
+    assert bench.states()[-1] is State.ANNOUNCING
+    assert not any(isinstance(output, Silence) for output in bench.outputs)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_owners_the_one_that_ranks_first_stays(first: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    for _ in range(3):
+        bench.book.announced(VIP, trailer(Kind.ANNOUNCEMENT, first=first), bench.now)
+    bench.take()
+    assert bench.answering() is not first
+    again = sum(isinstance(output, Reannounce) for output in bench.outputs)
+    assert again == (0 if first else 1), "once a second at most"
+    if first:
+        assert bench.last() == Changed(VIP, State.HELD, Reason.OTHER_ANNOUNCES, OTHER)
+
+
+def test_after_a_stall_everything_is_asked_for_again() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.fence(bench.now)
+    bench.take()
+    assert (bench.answering(), bench.states()[-1]) == (False, State.ASKING)
+    bench.run(0.2)
+    assert bench.answering()
+
+
+def test_a_stranger_keeps_an_address_that_was_never_ours() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want(known=False)
+    bench.book.answered_unsigned(bench.reply(STRANGER_MAC), bench.now)
+    bench.take()
+    assert Alarm(VIP, STRANGER_MAC, b"") in bench.outputs
+    assert bench.last().state is State.CONFLICTED
+    questions = len(bench.asked)
+    bench.run(0.9)
+    assert len(bench.asked) == questions
+    bench.run(0.4)
+    assert bench.answering(), "it asks again and nobody answers any more"
+
+
+@pytest.mark.parametrize("mac", [STRANGER_MAC, OTHER_MAC, ETH0.mac])
+def test_an_address_that_was_ours_is_announced_whatever_answers_unsigned(mac: bytes) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want()
+    bench.book.answered_unsigned(bench.reply(mac), bench.now)
+    bench.run(0.2)
+    assert bench.answering()
+    alarms = [output for output in bench.outputs if isinstance(output, Alarm)]
+    named = {STRANGER_MAC: b"", OTHER_MAC: OTHER}
+    assert alarms == ([Alarm(VIP, mac, named[mac])] if mac in named else [])
+
+
+def test_an_address_is_given_up_with_its_segment_and_asked_for_when_it_is_back() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    elsewhere = InterfaceView(3, "eth1", bytes.fromhex("020000000011"), (IPv4Interface("198.19.0.11/24"),))
+    bench.neighbours.set_interfaces({3: elsewhere}, bench.now)
+    bench.book.interfaces_changed(bench.now)
+    bench.run(0.5)
+    assert (bench.answering(), bench.last().reason) == (False, Reason.LINK_DOWN)
+    bench.neighbours.set_interfaces({2: ETH0, 3: elsewhere}, bench.now)
+    bench.book.interfaces_changed(bench.now)
+    bench.meet()
+    bench.run(0.2)
+    assert bench.answering()
+
+
+def test_ten_thousand_claims_keep_the_pace() -> None:
+    bench = Bench()
+    bench.meet()
+    vips = [number.to_bytes(4, "big") for number in range(0xC6120000, 0xC6120000 + 2_000)]
+    for vip in vips:
+        bench.book.want(vip, bench.now, known=True)
+    bench.book.handle_timer(bench.now)
+    frames = len(bench.neighbours.frames)
+    assert frames <= claims.STEPS_AT_ONCE + 3, "the questions of one moment, and those that prove the link"
+    bench.run(1.0)
+    assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
