@@ -326,6 +326,8 @@ class Speaker:
                 else:
                     log.error("interfacesChanged", interfaces=(), msg="no interface to announce on")
                 self._tell(announced.interfaces_changed(facts.interfaces))
+                if self._ring is not None:
+                    self._ring.set_able(bool(facts.interfaces))
             case InterfaceFailed():
                 log.warning("interfaceFailed", interface=event.interface, error=event.detail)
             case Counters():
@@ -359,7 +361,8 @@ class Speaker:
     async def _decide(self) -> None:
         renewal = 0.0
         while True:
-            if not self._inbox and (self._leaving or not self.state.decider.pending):
+            decides = self.state.joined and not self._leaving
+            if not self._inbox and not (decides and self.state.decider.pending):
                 with anyio.move_on_after(renewal - time.monotonic()):
                     await self._wake.wait()
             else:
@@ -374,7 +377,8 @@ class Speaker:
                 self._inbox.popleft()()
                 if time.monotonic() >= renewal:
                     break
-            if not self._leaving:
+            # Before the ring was met everything would seem to be ours.
+            if self.state.joined and not self._leaving:
                 self._perform(self.state.decider.take(now))
 
     def _perform(self, decisions: Decisions) -> None:

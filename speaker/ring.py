@@ -45,6 +45,8 @@ class JoinTiming:
     """Between two rounds of dialling until the first contact."""
     settle_s: float = 0.3
     """How long no further member may come before the first contact counts as complete."""
+    able_again_s: float = 5.0
+    """How long an interface has to be there before this speaker may own addresses again."""
     rejoin_s: tuple[float, float] = (4.0, 6.0)
     """Between two looks for speakers that the ring misses: a healed partition is one ring again within 10 s."""
 
@@ -88,8 +90,40 @@ class RingKeeper:
         self._secret = SecretKeeper(options.secret, options) if options.secret is not None else None
         self._config = swim_config(options)
         self._instance = rng.randbytes(_INSTANCE_BYTES)
-        self.eligible = False
+        self._looked = False
+        self._met = False
+        self._able = self._able_soon = True
         self.ring: Ring | None = None
+
+    @property
+    def eligible(self) -> bool:
+        """Whether this speaker may own addresses: it has looked at the API and has an interface to announce on."""
+        return self._looked and self._able
+
+    def set_able(self, able: bool) -> None:
+        """This node has an interface to announce on, or has none. The others are told of the first after some time only:
+        a link that comes and goes must not move addresses with it."""
+        self._able_soon = able
+        if not able:
+            self._apply_able()
+        elif self._tasks is not None:
+            self._tasks.start_soon(self._able_again)
+        else:
+            self._able = True
+
+    async def _able_again(self) -> None:
+        await anyio.sleep(self._timing.able_again_s)
+        if self._able_soon:
+            self._apply_able()
+
+    def _apply_able(self) -> None:
+        if self._able == self._able_soon:
+            return
+        self._able = self._able_soon
+        if self.ring is not None:
+            self.ring.set_meta(self._meta())
+            if self._met:
+                self._on_joined()
 
     @property
     def encrypted(self) -> bool:
@@ -115,7 +149,7 @@ class RingKeeper:
         with anyio.move_on_after(self._timing.look_patience_s):
             await looked.wait()
         while True:
-            self.eligible = looked.is_set()
+            self._looked = looked.is_set()
             await self._live(looked)
             await looked.wait()
 
@@ -129,16 +163,17 @@ class RingKeeper:
                     tasks.start_soon(self._secret.run, ring, self._on_keys)
                 else:
                     self._on_keys(())
-                if not self.eligible:
+                if not self._looked:
                     log.warning("joiningNotEligible", reason="no full look at the API server yet")
                     tasks.start_soon(self._become_eligible, ring, tasks, looked)
                 await self._first_join(ring, tasks)
+                self._met = True
                 self._on_joined()
                 while True:
                     await anyio.sleep(self._rng.uniform(*self._timing.rejoin_s))
                     self._rejoin(ring, tasks)
             finally:
-                self.ring, self._tasks = None, None
+                self.ring, self._tasks, self._met = None, None, False
 
     def wire_evidence(self, name: str, answer: WireAnswer, *, proven: bool) -> None:
         """Tell the ring what the wire said of a member; `proven`: somebody else answered meanwhile."""
@@ -168,7 +203,7 @@ class RingKeeper:
         """The other speakers may only now be known: meet them before anything is decided from who is there."""
         await looked.wait()
         await self._first_join(ring, tasks)
-        self.eligible = True
+        self._looked = True
         ring.set_meta(self._meta())
         self._on_joined()
 
@@ -177,7 +212,7 @@ class RingKeeper:
             self._on_event(event)
             if isinstance(event, MemberJoined):
                 self._contact.set()
-                if not self.eligible and Meta.decode(event.view.meta) is None:
+                if not self._looked and Meta.decode(event.view.meta) is None:
                     log.warning(
                         "leavingMixedRing",
                         member=event.view.name,

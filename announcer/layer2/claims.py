@@ -269,7 +269,7 @@ class ClaimBook:
     def nonces(self, address: bytes, name: bytes) -> Iterable[bytes]:
         """The nonces that an answer of this member for this address may cover."""
         claim = self._claims.get(address)
-        if claim is not None and claim.state is State.ASKING:
+        if claim is not None and claim.state in (State.ASKING, State.HANDING_OVER):
             yield claim.nonce
         holder = self._holders.get(name)
         if holder is not None and holder.polling and address in holder.asked:
@@ -278,6 +278,8 @@ class ClaimBook:
     def answered(self, address: bytes, name: bytes, now: float, *, go: bool) -> None:
         """A member answered our question, verified. `go`: it lets the address go."""
         claim = self._claims.get(address)
+        if claim is not None and claim.state is State.HANDING_OVER and not go:
+            self._end(address, claim, Reason.TAKEN_OVER)
         if claim is None or claim.state not in (State.ASKING, State.HELD):
             return
         if go:
@@ -373,11 +375,19 @@ class ClaimBook:
             case State.HANDING_OVER if claim.let_go is not None and now >= claim.let_go:
                 self._end(address, claim, Reason.NOT_TAKEN)
             case State.HANDING_OVER:
-                if claim.successor != ANYONE:
-                    self._neighbours.offer(address, claim.successor)
+                self._offer(address, claim)
                 self._wait(address, claim, min(now + OFFER_S, claim.let_go or float("inf")))
             case _:
                 pass
+
+    def _offer(self, address: bytes, claim: _Claim) -> None:
+        """Tell the successor; where that is whoever asks, ask whether somebody has the address already."""
+        if claim.successor != ANYONE:
+            self._neighbours.offer(address, claim.successor)
+            return
+        claim.nonce = self._entropy(NONCE_BYTES)
+        for index in self._neighbours.home(address):
+            self._neighbours.question(index, address, claim.nonce, probe=True)
 
     def _ask(self, address: bytes, claim: _Claim, now: float, reason: Reason) -> None:
         """Begin to ask, with the first window at once."""

@@ -210,6 +210,22 @@ def test_who_leaves_tells_everybody_to_take_over() -> None:
     assert bench.book.asked(VIP, trailer(Kind.QUESTION), bench.now)
 
 
+def test_who_leaves_asks_whether_another_has_the_address_already() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    questions = len(bench.asked)
+    bench.book.hand_over(VIP, ANYONE, bench.now)
+    bench.run(0.05)
+    assert len(bench.asked) == questions + 1
+    bench.book.answered(VIP, OTHER, bench.now, go=True)
+    bench.take()
+    assert bench.answering(), "that one leaves as well"
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.take()
+    assert (bench.answering(), bench.last().reason) == (False, Reason.TAKEN_OVER)
+
+
 def test_an_address_that_comes_back_while_it_is_handed_over_is_kept() -> None:
     bench = Bench()
     bench.meet()

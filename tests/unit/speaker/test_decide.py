@@ -265,3 +265,41 @@ def test_diagnosis(
         made.set_slice(slices)
     made.take(1.0)
     assert made.diagnose("default/web").problem == problem
+
+
+def test_many_members_count_a_few_at_a_time_and_never_give_more_than_they_will(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("speaker.decide.HASHES_A_BATCH", 40)
+    names = [f"n{number}" for number in range(20)]
+    made = Decider(node="n0", order=Order.CURRENT)
+    made.set_config(CONFIG)
+    for name in names:
+        made.set_node(node(name))
+    made.set_members(["n0"], "joined")
+    for number in range(20):
+        made.set_service(service(f"web{number}", f"198.18.1.{number}"))
+        made.set_slice(piece(f"web{number}", "n0"))
+    made.take(1.0)
+    assert len(made.table) == 20
+    made.set_members(names, "memberJoined")
+    sizes = [len(made.table)]
+    for _ in range(10):
+        made.take(2.0)
+        sizes.append(len(made.table))
+    assert not made.pending
+    assert len(sizes) == 11, "19 members, two a batch"
+    assert sizes == sorted(sizes, reverse=True)
+    final = {address: made.owner(address) for address in made.addresses()}
+    made.set_members(["n0", "n1"], "memberDead")
+    for _ in range(9):
+        gained = set(made.table)
+        made.take(3.0)
+        assert gained <= made.table, "who is gone can only leave addresses to us"
+    made.set_members(names, "memberJoined")
+    made.set_members(["n0", "n1"], "memberDead")
+    assert not made.take(4.0).owner_changes, "gone again before it counted"
+    made.set_members(names, "memberJoined")
+    for _ in range(9):
+        made.take(5.0)
+    assert {address: made.owner(address) for address in made.addresses()} == final

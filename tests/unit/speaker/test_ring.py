@@ -163,3 +163,24 @@ async def test_once_the_api_is_back_its_peers_are_met_before_the_view_counts(
             stage.looked.set()
             await until(lambda: stage.joined == 2)
             assert set(stage.keeper.members()) == {"n1", "n2"}
+
+
+async def test_without_an_interface_it_says_that_it_may_not_own_addresses(
+    port: int, rng: random.Random
+) -> None:
+    stage = Stage(port, rng, JoinTiming(able_again_s=0.05))
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    stage.looked.set()
+    async with stage.peer(our_meta()) as peer, stage.running():
+        await until(lambda: stage.joined)
+        joined = stage.joined
+        stage.keeper.set_able(False)
+        assert not stage.keeper.eligible
+        assert stage.joined == joined + 1, "its own view changes at once"
+        await until(lambda: (meta := meta_of(peer, "n1")) is not None and not meta.eligible)
+        stage.keeper.set_able(True)
+        assert not stage.keeper.eligible, "not before the interface has been there for a while"
+        await until(lambda: (meta := meta_of(peer, "n1")) is not None and meta.eligible)
+        stage.keeper.set_able(True)
+        stage.keeper.set_able(False)
+        assert not stage.keeper.eligible
