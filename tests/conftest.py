@@ -4,7 +4,9 @@ Choose with VIPRING_HYPOTHESIS. Examples are not timed: the machine may be busy.
 """
 
 import os
+import shutil
 import sys
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -14,6 +16,15 @@ settings.register_profile("hunt", deadline=None, print_blob=True, max_examples=5
 settings.load_profile(os.environ.get("VIPRING_HYPOTHESIS", "gate"))
 
 _status = 0
+_scratch: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files of the tests where they go with the run, unless --basetemp names another place."""
+    if config.option.basetemp is None:
+        _scratch.append(tempfile.mkdtemp(prefix="vipring-tests-"))
+        config.option.basetemp = f"{_scratch[0]}/tests"
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:
@@ -28,6 +39,8 @@ def pytest_unconfigure() -> None:
     msgspec 0.22 sometimes crashes while its Struct types are collected at exit (msgspec/msgspec#717), which would turn a
     finished run into a segmentation fault.
     """
+    for directory in _scratch:
+        shutil.rmtree(directory, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(_status)

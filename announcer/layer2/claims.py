@@ -33,7 +33,9 @@ OFFER_S: Final = 0.3
 LET_GO_S: Final = 1.0
 """How long to go on answering after another was told to take over."""
 REANNOUNCE_S: Final = 1.0
-"""Between two announcements at least, against another who announces the same address, and because members came."""
+"""Between two announcements at least, against another who announces the same address."""
+REUNION_S: Final = 0.25
+"""Between two announcements of all addresses at least, because a cut may have ended."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
 STEPS_PER_S: Final = 10_000.0
@@ -135,7 +137,6 @@ class _Claim:
         "nonce",
         "questions",
         "rank",
-        "repeated",
         "since",
         "started",
         "state",
@@ -157,7 +158,6 @@ class _Claim:
         self.let_go: float | None = None
         self.back_off = BACK_OFF_S[0]
         self.contested = float("-inf")
-        self.repeated = float("-inf")
         self.told: tuple[State, Reason, bytes] | None = None
 
 
@@ -189,6 +189,8 @@ class ClaimBook:
         self._holders: dict[bytes, _Holder] = {}
         self._timers: list[tuple[float, bytes]] = []
         self._allowed_at = now
+        self._reunited = float("-inf")
+        self._reunion: float | None = None
         self._outputs: list[ClaimOutput] = []
 
     # What should be
@@ -249,6 +251,7 @@ class ClaimBook:
         self._claims.clear()
         self._holders.clear()
         self._timers.clear()
+        self._reunion = None
 
     # What is heard
 
@@ -290,19 +293,26 @@ class ClaimBook:
             holder.answered.add(address)
         if claim.state is State.ASKING:
             self._hold(address, claim, name, Reason.HOLDER_ANSWERS, now)
+            if not self._neighbours.is_alive(name):
+                # The wire knows of the end of a cut before the ring does, or instead of it.
+                self.cut_ended(now)
 
-    def member_came(self, now: float) -> None:
-        """A member is back: if a cut has ended, there may be two owners, and both have to learn of it."""
-        for address, claim in self._claims.items():
-            if claim.state is State.ANNOUNCING and now - claim.repeated >= REANNOUNCE_S:
-                claim.repeated = now
-                self._outputs.append(Reannounce(address))
+    def cut_ended(self, now: float) -> None:
+        """A cut may have ended: then there may be two owners, and both have to learn of it."""
+        if self._reunion is None:
+            self._reunion = max(now, self._reunited + REUNION_S)
 
-    def offered(self, address: bytes) -> None:
+    def offered(self, address: bytes, now: float) -> None:
         """A member, verified, asks us to take an address over. Only where our own view wants it."""
         claim = self._claims.get(address)
-        if claim is not None and claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
+        if claim is None:
+            return
+        if claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
             self._announce(address, claim, Reason.TOLD_TO)
+        elif claim.state is State.ANNOUNCING and now - claim.contested >= OFFER_S / 2:
+            # A cut has ended that we did not notice: the other goes on answering until it hears of us.
+            claim.contested = now
+            self._outputs.append(Reannounce(address))
 
     def announced(self, address: bytes, trailer: Trailer, now: float) -> None:
         """Another member, verified, answers for an address from now on."""
@@ -339,12 +349,17 @@ class ClaimBook:
         while self._timers and not self._valid(*self._timers[0]):
             heapq.heappop(self._timers)
         deadlines = [holder.due for holder in self._holders.values()]
+        if self._reunion is not None:
+            deadlines.append(self._reunion)
         if self._timers:
             deadlines.append(max(self._timers[0][0], self._allowed_at))
         return min(deadlines, default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due, as much as the pace allows."""
+        if self._reunion is not None and self._reunion <= now:
+            self._reunited, self._reunion = now, None
+            self._outputs += [Reannounce(a) for a, c in self._claims.items() if c.state is State.ANNOUNCING]
         self._allowed_at = max(self._allowed_at, now - STEPS_AT_ONCE / STEPS_PER_S)
         while self._timers and self._timers[0][0] <= now and self._allowed_at <= now:
             due, address = heapq.heappop(self._timers)

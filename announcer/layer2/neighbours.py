@@ -115,6 +115,10 @@ class Neighbours:
         else:
             self._alive.difference_update(names)
 
+    def is_alive(self, name: bytes) -> bool:
+        """Whether the ring holds a member alive."""
+        return name in self._alive
+
     # What is heard
 
     def hear(self, interface: int, frame: ArpFrame, now: float) -> None:

@@ -148,7 +148,7 @@ class ArpResponder:
             case Members(alive=alive, names=names):
                 self._neighbours.set_alive(names, alive=alive)
                 if alive:
-                    self._claims.member_came(now)
+                    self._claims.cut_ended(now)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
@@ -381,7 +381,7 @@ class ArpResponder:
                 case Kind.ANNOUNCEMENT if at_home:
                     self._claims.announced(address, trailer, now)
                 case Kind.OFFER if at_home:
-                    self._claims.offered(address)
+                    self._claims.offered(address, now)
                 case _:
                     pass
         self._follow(now)

@@ -31,6 +31,7 @@ import msgspec
 from anyio.abc import Process
 
 import chaos
+from chaos.lab.apiserver.server import listening_socket
 from chaos.lab.apply import Applier
 from chaos.lab.channel import Op, Peer, Reply
 from chaos.lab.errors import DeadlineError, LabError, NotAllowedError
@@ -112,7 +113,7 @@ class Lab:
         self._run_dir = self._stack.enter_context(_run_dir(self._given_dir))
         await _bring_loopback_up()
         await anyio.to_thread.run_sync(compile_packages)
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        listener = listening_socket("127.0.0.1")
         port = listener.getsockname()[1]
         launcher = await self._launch(listener)
         listener.close()

@@ -1,6 +1,7 @@
 """The scenarios that chaos runs, by name."""
 
 from chaos.scenarios import (
+    api_down,
     hang,
     kill_speaker,
     link_down,
@@ -23,5 +24,6 @@ SCENARIOS: dict[str, Scenario] = {
         partition,
         ring_cut,
         link_down,
+        api_down,
     )
 }

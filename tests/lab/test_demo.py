@@ -1,17 +1,16 @@
 """The demo as a user runs it: the whole story holds, twice in a row and without root; nothing is left behind."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from chaos.demo import DemoFacts
+from tests.lab.leftovers import nothing_is_left_of
 
 
 def demo(facts: Path, *, nodes: int, prefix: tuple[str, ...]) -> tuple[DemoFacts, str]:
@@ -62,19 +61,6 @@ def test_demo(nodes: int, prefix: tuple[str, ...], tmp_path: Path) -> None:
         assert step in said
 
 
-def traces(directory: Path) -> list[str]:
-    """Processes and files that belong to a demo whose temporary directory this is."""
-    needle = str(directory).encode()
-    found = [str(path) for path in directory.iterdir()]
-    for process in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if process.name.isdigit() and (
-                needle in (process / "cmdline").read_bytes() or needle in (process / "environ").read_bytes()
-            ):
-                found.append(f"{process.name}: {(process / 'cmdline').read_bytes()!r}")
-    return found
-
-
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
@@ -102,10 +88,7 @@ def test_a_demo_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_path:
         assert (process.returncode, complaint) == (130, "demo interrupted\n")
     else:
         assert process.returncode == -number
-    deadline = time.monotonic() + 20
-    while left := traces(tmp_path):
-        assert time.monotonic() < deadline, f"left behind: {left}"
-        time.sleep(0.1)
+    nothing_is_left_of(tmp_path)
 
 
 @pytest.mark.timeout(120)

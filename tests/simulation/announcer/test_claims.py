@@ -8,7 +8,7 @@ import os
 from tests.seed import chosen_seed
 from tests.simulation.announcer.faults import BrokenPromiseError, Trial, draw, shortest
 
-SCHEDULES = int(os.environ.get("VIPRING_SCHEDULES", "150"))
+SCHEDULES = int(os.environ.get("VIPRING_SCHEDULES", "60"))
 
 
 def test_promises_hold_whatever_happens() -> None:

@@ -9,6 +9,7 @@ from announcer.layer2 import arp, claims, signed
 from announcer.layer2.arp import REPLY, ArpFrame
 from announcer.layer2.claims import (
     ANYONE,
+    REUNION_S,
     Alarm,
     Announce,
     Changed,
@@ -29,6 +30,7 @@ OTHER_MAC = bytes.fromhex("020000000002")
 STRANGER_MAC = bytes.fromhex("0200000000aa")
 OTHER = name_hash("n2")
 STEP_S = 0.005
+SECOND = bytes([198, 18, 1, 1])
 
 
 class Bench:
@@ -234,6 +236,41 @@ def test_an_address_that_comes_back_while_it_is_handed_over_is_kept() -> None:
     bench.want()
     assert bench.states()[-1] is State.ANNOUNCING
     assert not any(isinstance(output, Silence) for output in bench.outputs)
+
+
+def test_an_offer_of_what_is_announced_already_is_answered_by_an_announcement() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    for _ in range(2):
+        bench.book.offered(VIP, bench.now)
+    bench.take()
+    assert sum(isinstance(output, Reannounce) for output in bench.outputs) == 1
+    assert bench.answering()
+
+
+def test_everything_is_announced_again_when_a_cut_may_have_ended_four_times_a_second_at_most() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    end = bench.now + 2.5 * REUNION_S
+    while bench.now < end:
+        bench.book.cut_ended(bench.now)
+        bench.run(STEP_S)
+    assert sum(isinstance(output, Reannounce) for output in bench.outputs) == 3
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_holder_that_the_ring_calls_dead_means_that_a_cut_has_ended(alive: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.neighbours.set_alive([OTHER], alive=alive)
+    bench.book.want(SECOND, bench.now, known=True)
+    bench.book.answered(SECOND, OTHER, bench.now, go=False)
+    bench.run(STEP_S)
+    again = [output.address for output in bench.outputs if isinstance(output, Reannounce)]
+    assert again == ([] if alive else [VIP])
 
 
 @pytest.mark.parametrize("first", [True, False])

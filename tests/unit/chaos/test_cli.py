@@ -22,6 +22,7 @@ def test_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
         "partition",
         "ring-cut",
         "link-down",
+        "api-down",
     ]
     assert all(SCENARIOS[line.split()[0]].summary in line for line in lines)
 
