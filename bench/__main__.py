@@ -27,6 +27,7 @@ def commands(repeat: int) -> dict[str, list[str]]:
     found["arp"] = ["-m", "bench.arp"]
     found["detection"] = ["-m", "bench.detection"]
     found["fastlane"] = ["-m", "bench.fastlane"]
+    found["falsedeaths"] = ["-m", "bench.falsedeaths"]
     return found
 
 

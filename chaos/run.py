@@ -128,9 +128,10 @@ async def _forget(stage: Stage, vip: str) -> None:
     """Make the client ask for the VIP anew.
 
     More than once, because a killed process may answer for some more milliseconds until the kernel has taken it away.
+    Not by `ip neigh flush`, which deletes as often as it finds something, and so the echo that waits for the answer.
     """
     for _ in range(5):
-        await stage.lab.run(CLIENT.name, ["ip", "neigh", "flush", "to", vip])
+        await stage.lab.run(CLIENT.name, ["ip", "neigh", "del", vip, "dev", "eth0"])
         await anyio.sleep(0.05)
 
 

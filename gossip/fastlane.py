@@ -379,8 +379,13 @@ class FastLane:
         member = self._membership.members[watch.name]
         self._context.counters.verdicts += 1
         verdict = Dead(member.incarnation, member.name, self._me.name)
-        # The dead is told as well: if it lives after all, it refutes.
+        # The dead is told as well: if it lives after all, it refutes. Its watchers, who come to this together, begin at
+        # different places of the circle.
         recipients = self._others()
+        watchers = list(islice(self._circle.after(watch.name), _WATCHERS))
+        if self._me.name in watchers:
+            start = len(recipients) * watchers.index(self._me.name) // len(watchers)
+            recipients = recipients[start:] + recipients[:start]
         self._membership.dead(verdict, now, gossip=not self._plain)
         self._direct.tell(recipients, encode(verdict), now)
 
