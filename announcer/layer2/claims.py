@@ -32,10 +32,8 @@ CONTEST_S: Final = 0.12
 OFFER_S: Final = 0.3
 LET_GO_S: Final = 1.0
 """How long to go on answering after another was told to take over."""
-REANNOUNCE_S: Final = 1.0
-"""Between two announcements at least, against another who announces the same address."""
-REUNION_S: Final = 0.25
-"""Between two announcements of all addresses at least, because a cut may have ended."""
+REANNOUNCE_S: Final = 0.25
+"""Between two announcements at least, against another who announces the same address, or because a cut may have ended."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
 STEPS_PER_S: Final = 10_000.0
@@ -55,6 +53,9 @@ class State(IntEnum):
     """Another should own it; we answer until it does."""
     CONFLICTED = 5
     """A stranger answers for it."""
+
+
+_ANSWERING: Final = (State.ANNOUNCING, State.HANDING_OVER)
 
 
 class Reason(IntEnum):
@@ -210,7 +211,7 @@ class ClaimBook:
         claim = self._claims.get(address)
         if claim is None:
             return
-        if claim.state not in (State.ANNOUNCING, State.HANDING_OVER):
+        if claim.state not in _ANSWERING:
             self.drop(address)
             return
         claim.successor = to
@@ -300,7 +301,7 @@ class ClaimBook:
     def cut_ended(self, now: float) -> None:
         """A cut may have ended: then there may be two owners, and both have to learn of it."""
         if self._reunion is None:
-            self._reunion = max(now, self._reunited + REUNION_S)
+            self._reunion = max(now, self._reunited + REANNOUNCE_S)
 
     def offered(self, address: bytes, now: float) -> None:
         """A member, verified, asks us to take an address over. Only where our own view wants it."""
@@ -319,11 +320,12 @@ class ClaimBook:
         claim = self._claims.get(address)
         if claim is None:
             return
-        if claim.state is State.HANDING_OVER:
+        first = self._before(trailer, claim)
+        if claim.state is State.HANDING_OVER and (first or claim.successor in (trailer.name, ANYONE)):
             self._end(address, claim, Reason.TAKEN_OVER)
         elif claim.state is State.HELD and address in self._held_by(trailer.name):
             pass
-        elif claim.state is not State.ANNOUNCING or self._before(trailer, claim):
+        elif claim.state not in _ANSWERING or first:
             self._hold(address, claim, trailer.name, Reason.OTHER_ANNOUNCES, now)
         elif now - claim.contested >= REANNOUNCE_S:
             claim.contested = now
@@ -359,7 +361,7 @@ class ClaimBook:
         """Do what is due, as much as the pace allows."""
         if self._reunion is not None and self._reunion <= now:
             self._reunited, self._reunion = now, None
-            self._outputs += [Reannounce(a) for a, c in self._claims.items() if c.state is State.ANNOUNCING]
+            self._outputs += [Reannounce(a) for a, c in self._claims.items() if c.state in _ANSWERING]
         self._allowed_at = max(self._allowed_at, now - STEPS_AT_ONCE / STEPS_PER_S)
         while self._timers and self._timers[0][0] <= now and self._allowed_at <= now:
             due, address = heapq.heappop(self._timers)
@@ -496,12 +498,11 @@ class ClaimBook:
         self, address: bytes, claim: _Claim, state: State, reason: Reason, *, holder: bytes = b""
     ) -> None:
         """Go to another state: the one place that says when this node answers."""
-        answering = (State.ANNOUNCING, State.HANDING_OVER)
         if claim.state is State.HELD:
             self._release(address, claim)
-        if state in answering and claim.state not in answering:
+        if state in _ANSWERING and claim.state not in _ANSWERING:
             self._outputs.append(Announce(address))
-        if state not in answering and claim.state in answering:
+        if state not in _ANSWERING and claim.state in _ANSWERING:
             self._outputs.append(Silence(address))
         claim.state, claim.holder, claim.due = state, holder, None
         if claim.told != (state, reason, holder):

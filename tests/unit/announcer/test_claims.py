@@ -9,7 +9,7 @@ from announcer.layer2 import arp, claims, signed
 from announcer.layer2.arp import REPLY, ArpFrame
 from announcer.layer2.claims import (
     ANYONE,
-    REUNION_S,
+    REANNOUNCE_S,
     Alarm,
     Announce,
     Changed,
@@ -190,6 +190,18 @@ def test_hand_over_ends_with_the_announcement_of_the_successor() -> None:
     assert (bench.answering(), bench.last().reason, len(bench.book)) == (False, Reason.TAKEN_OVER, 0)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_that_hand_over_to_a_third_the_one_that_ranks_first_goes_on(first: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, name_hash("n3"), bench.now)
+    bench.book.announced(VIP, trailer(Kind.ANNOUNCEMENT, first=first), bench.now)
+    bench.take()
+    assert bench.answering() is not first
+    assert sum(isinstance(output, Reannounce) for output in bench.outputs) == (0 if first else 1)
+
+
 def test_only_the_successor_is_told_to_take_over_and_has_a_second_for_it() -> None:
     bench = Bench()
     bench.meet()
@@ -253,7 +265,7 @@ def test_everything_is_announced_again_when_a_cut_may_have_ended_four_times_a_se
     bench = Bench()
     bench.meet()
     bench.own()
-    end = bench.now + 2.5 * REUNION_S
+    end = bench.now + 2.5 * REANNOUNCE_S
     while bench.now < end:
         bench.book.cut_ended(bench.now)
         bench.run(STEP_S)
@@ -283,7 +295,7 @@ def test_of_two_owners_the_one_that_ranks_first_stays(first: bool) -> None:
     bench.take()
     assert bench.answering() is not first
     again = sum(isinstance(output, Reannounce) for output in bench.outputs)
-    assert again == (0 if first else 1), "once a second at most"
+    assert again == (0 if first else 1), "four times a second at most"
     if first:
         assert bench.last() == Changed(VIP, State.HELD, Reason.OTHER_ANNOUNCES, OTHER)
 
