@@ -560,13 +560,23 @@ class Ring:
         await self._ask(lambda node, now: node.receive_stream(number, data, now=now))
 
     async def _accept(self, listener: SocketListener) -> None:
+        # Not listener.accept(): asyncio's raises out of its loop when it is cancelled just as somebody connects.
+        waiting: socket.socket = listener.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
         while True:
+            await anyio.wait_readable(waiting)
             try:
-                stream = await listener.accept()
+                connection, _ = waiting.accept()
+            except BlockingIOError:
+                continue
             except OSError:
                 # Out of descriptors, or the peer was gone before it was accepted.
                 await anyio.sleep(_ACCEPT_PAUSE_S)
                 continue
+            try:
+                stream = await SocketStream.from_socket(connection)
+            except BaseException:
+                connection.close()
+                raise
             self._tasks.start_soon(self._answer, stream)
 
     async def _answer(self, stream: SocketStream) -> None:
