@@ -185,6 +185,12 @@ class FastLane:
         if name in self._circle:
             self._heard[name] = now
 
+    def watchers(self, name: str) -> tuple[str, ...]:
+        """Who watches a member of ours, the next one after it first; empty for any other."""
+        if name not in self._circle:
+            return ()
+        return tuple(islice(self._circle.after(name), _WATCHERS))
+
     def watched_by(self, name: str) -> bool:
         """Whether this member's pings come at the lane's pace."""
         return name in self._circle.next_after(self._me.name, _WATCHERS)
@@ -382,7 +388,7 @@ class FastLane:
         # The dead is told as well: if it lives after all, it refutes. Its watchers, who come to this together, begin at
         # different places of the circle.
         recipients = self._others()
-        watchers = list(islice(self._circle.after(watch.name), _WATCHERS))
+        watchers = self.watchers(watch.name)
         if self._me.name in watchers:
             start = len(recipients) * watchers.index(self._me.name) // len(watchers)
             recipients = recipients[start:] + recipients[:start]

@@ -152,6 +152,10 @@ class SwimNode:
         """Members that died (not left) and were forgotten: nobody looks for them unless somebody joins them."""
         return dict(self._membership.former)
 
+    def watchers(self, name: str) -> tuple[str, ...]:
+        """The members that watch this one in the fast lane; empty for one that has none, and without a fast lane."""
+        return self._lane.watchers(name) if self._lane is not None else ()
+
     def health_score(self) -> int:
         """0 for a healthy node, up to one less than `awareness_max_multiplier`."""
         return self._awareness.score

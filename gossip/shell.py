@@ -233,6 +233,10 @@ class Ring:
         """Members that died and were forgotten by the ring: whom to join again after a partition."""
         return self._running().former()
 
+    def watchers(self, name: str) -> tuple[str, ...]:
+        """The members that watch this one in the fast lane; empty for one that has none, and without a fast lane."""
+        return self._running().watchers(name)
+
     def set_meta(self, meta: bytes) -> None:
         """Announce another meta; of several in quick succession the last one counts.
 

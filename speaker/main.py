@@ -173,6 +173,7 @@ class Speaker:
                 if self._options.ring is not None:
                     self._ring = self._keeper()
                     self.state.members = self._ring.members
+                    self.state.watchers = self._ring.watchers
                     self.state.ring_encrypted = self._ring.encrypted
                     tasks.start_soon(self._ring.run, self._feed.looked)
                 else:

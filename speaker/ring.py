@@ -135,6 +135,10 @@ class RingKeeper:
         """Every known member, this speaker included."""
         return self.ring.members() if self.ring is not None else {}
 
+    def watchers(self, name: str) -> tuple[str, ...]:
+        """The members that watch this one in the fast lane."""
+        return self.ring.watchers(name) if self.ring is not None else ()
+
     def queue_depth(self) -> int:
         """Messages waiting to be gossiped."""
         return self.ring.queue_depth if self.ring is not None else 0

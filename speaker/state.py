@@ -59,6 +59,7 @@ class SpeakerState:
     ring_enabled: bool
     ring_encrypted: bool
     members: Callable[[], Mapping[str, MemberView]] | None = None
+    watchers: Callable[[str], tuple[str, ...]] = lambda _: ()
     ring_counters: RingCounters | None = None
     ring_queue: Callable[[], int] | None = None
     joined: bool = False
@@ -147,6 +148,7 @@ class SpeakerState:
             since=self.wall(view.since),
             is_self=view.name == self.node,
             rtt_ms=round(view.rtt_s * 1000, 3) if view.rtt_s is not None else None,
+            watchers=self.watchers(view.name),
             last_event=event,
             last_event_at=self.wall(moment) if moment is not None else "",
         )

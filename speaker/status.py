@@ -14,8 +14,8 @@ from speaker.decide import Address, Decider, Diagnosis
 class MemberStatus(msgspec.Struct, frozen=True):
     """One member as this speaker sees it; `self` is true for itself, `version` empty for other software.
 
-    `rtt_ms` is the round trip of the last probe from here, null before the first; `last_event` as in the log lines,
-    empty where none was seen.
+    `rtt_ms` is the round trip of the last probe from here, null before the first; `watchers` ask it ten times a second
+    (docs/ring.md); `last_event` as in the log lines, empty where none was seen.
     """
 
     name: str
@@ -27,6 +27,7 @@ class MemberStatus(msgspec.Struct, frozen=True):
     since: str
     is_self: bool = msgspec.field(name="self", default=False)
     rtt_ms: float | None = None
+    watchers: tuple[str, ...] = ()
     last_event: str = ""
     last_event_at: str = ""
 

@@ -57,7 +57,7 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
     if not status.ring.enabled:
         console.print(f"speaker {status.node}: the ring is off; every known node counts as running a speaker")
         return
-    rows = table("NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "RTT", "SINCE", "LAST EVENT")
+    rows = table("NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "RTT", "WATCHERS", "SINCE", "LAST EVENT")
     for member in status.ring.members:
         rows.add_row(
             f"{member.name} *" if member.is_self else member.name,
@@ -66,6 +66,7 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
             f"{member.address}:{member.port}",
             member.version or "-",
             f"{member.rtt_ms:.1f}ms" if member.rtt_ms is not None else "-",
+            " ".join(member.watchers) or "-",
             age(member.since, now),
             f"{member.last_event} {age(member.last_event_at, now)} ago" if member.last_event else "-",
         )

@@ -200,7 +200,17 @@ def test_a_restarted_member_may_soon_come_back_at_another_address(seed: int) -> 
     assert simulation.run_until(lambda: simulation.agreed(names), within_s=2.0)
 
 
-@pytest.mark.parametrize("parted_s", [5.0, 90.0])
+def test_all_agree_on_who_watches_whom(seed: int) -> None:
+    simulation, names = ring(6, seed, plain=1)
+    told = {name: [simulation.node(asked).watchers(name) for asked in names[:5]] for name in names}
+    for name in names[:5]:
+        (watchers,) = set(told[name])
+        assert len(set(watchers) - {name}) == 3
+        assert set(watchers) <= set(names[:5])
+    assert set(told[names[5]]) == {()}, "a plain member has no watchers"
+
+
+@pytest.mark.parametrize("parted_s", [5.0, 30.0, 90.0])
 def test_a_parted_ring_is_one_again_within_a_second(seed: int, parted_s: float) -> None:
     simulation, names = ring(6, seed)
     simulation.partition(names[:3])

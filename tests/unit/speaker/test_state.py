@@ -195,16 +195,18 @@ def test_metrics_of_the_rings_health() -> None:
     assert found["vipring_ring_loop_lag_seconds_bucket", (("le", "0.005"),)] == 1
 
 
-def test_a_member_shows_its_round_trip_and_its_last_event() -> None:
+def test_a_member_shows_its_round_trip_its_watchers_and_its_last_event() -> None:
     made = state()
     views = dict(MEMBERS)
     views["n2"] = replace(views["n2"], rtt_s=0.0012345)
     made.members = lambda: views
+    made.watchers = {"n1": ("n2",), "n2": ("n1",)}.__getitem__
     made.member_event("n2", "memberJoined", 3.0)
     made.member_event("n2", "memberDead", 5.0)
     one, two = made.ring_status().members
     assert (one.rtt_ms, one.last_event, one.last_event_at) == (None, "", "")
     assert (two.rtt_ms, two.last_event, two.last_event_at) == (1.234, "memberDead", "wall-5")
+    assert (one.watchers, two.watchers) == (("n2",), ("n1",))
 
 
 def test_last_events_of_strangers_are_forgotten() -> None:

@@ -68,13 +68,14 @@ def test_members_table(url: str) -> None:
         "ADDRESS",
         "VERSION",
         "RTT",
+        "WATCHERS",
         "SINCE",
         "LAST",
         "EVENT",
     ]
     assert lines[1].split()[:6] == ["n1", "*", "alive", "1", "198.18.0.11:7946", "0.1.0"]
     assert lines[3].split()[:5] == ["n3", "dead", "4", "198.18.0.13:7946", "-"]
-    assert lines[2].split()[5] == "0.4ms"
+    assert lines[2].split()[5:8] == ["0.4ms", "n3", "n1"]
     assert "memberDead" in lines[3]
     assert "asked: n1" in result.output
     assert "ring encrypted" in result.output
