@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: help setup tools test-tools demo lab test test-interop bench fuzz lint lock
+.PHONY: help setup tools test-tools demo lab test test-interop test-claims bench fuzz lint lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,11 +33,14 @@ demo: tools $(STAMP)  ## the whole story on this machine: install, announce, kil
 lab: tools $(STAMP)  ## a cluster in a box, left running: prints KUBECONFIG and how to stop it
 	$(BIN)/vipring lab
 
-test: setup  ## all tests but those of test-interop
+test: setup  ## all tests but those of test-interop, and a few schedules of test-claims
 	$(BIN)/python -m pytest $(ARGS)
 
 test-interop: setup  ## our members in rings with real ones: hashicorp/memberlist (Go 1.25 or later builds it) and serf
 	$(BIN)/python -m pytest -m interop $(ARGS)
+
+test-claims: setup  ## 10,000 random schedules of faults against the claims (20 minutes; VIPRING_SEED=N begins elsewhere)
+	VIPRING_SCHEDULES=$${VIPRING_SCHEDULES:-10000} $(BIN)/python -m pytest -s tests/simulation/announcer $(ARGS)
 
 bench: setup  ## every number that the README promises
 	$(BIN)/python -m bench $(ARGS)

@@ -57,7 +57,9 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
     if not status.ring.enabled:
         console.print(f"speaker {status.node}: the ring is off; every known node counts as running a speaker")
         return
-    rows = table("NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "RTT", "WATCHERS", "SINCE", "LAST EVENT")
+    rows = table(
+        "NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "RTT", "WATCHERS", "SINCE", "LAST EVENT"
+    )
     for member in status.ring.members:
         rows.add_row(
             f"{member.name} *" if member.is_self else member.name,

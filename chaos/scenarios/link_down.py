@@ -8,6 +8,7 @@ import anyio
 
 from chaos.errors import ChaosError
 from chaos.scenarios.model import Scenario
+from chaos.scenarios.pods import renew_speakers
 from chaos.stage import Stage
 
 DOWN_S = 5.0
@@ -34,5 +35,6 @@ SCENARIO = Scenario(
     name="link-down",
     summary=f"the owner's data link goes down with its carrier, and comes up after {DOWN_S:g} s",
     fault=_fault,
+    after=renew_speakers,
     detected_by=frozenset({"memberDead"}),
 )

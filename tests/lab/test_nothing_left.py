@@ -13,15 +13,15 @@ from tests.lab.leftovers import nothing_is_left_of
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
-FAILING = """
+SCRIPT = """
 import anyio
 from chaos.lab.lab import Lab
 
-def test_fails(tmp_path):
-    (tmp_path / "file").write_text("of a test that fails")
+def test_it(tmp_path):
+    (tmp_path / "file").write_text("of a test")
     async def story():
         async with Lab(nodes=1):
-            assert False, "on purpose"
+            assert %s, "on purpose"
     anyio.run(story)
 """
 
@@ -48,28 +48,20 @@ def scratch(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.timeout(120)
-def test_of_a_run_that_passes(scratch: Path) -> None:
-    with start(scratch, "tests/lab/test_half_open_api.py", "tests/lab/test_measuring.py") as run:
-        said, _ = run.communicate(timeout=100)
-    assert run.returncode == 0, said
-    assert " passed" in said
-    nothing_is_left_of(scratch)
-
-
 @pytest.mark.timeout(90)
-def test_of_a_run_that_fails(scratch: Path, tmp_path: Path) -> None:
-    (tmp_path / "test_failing.py").write_text(FAILING)
+@pytest.mark.parametrize("passes", [True, False])
+def test_of_a_run_to_its_end(passes: bool, scratch: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_script.py").write_text(SCRIPT % passes)
     options = ("-c", "pyproject.toml", "--rootdir", str(REPOSITORY), "-p", "tests.conftest")
-    with start(scratch, *options, str(tmp_path / "test_failing.py")) as run:
+    with start(scratch, *options, str(tmp_path / "test_script.py")) as run:
         said, _ = run.communicate(timeout=60)
-    assert run.returncode == 1, said
-    assert "on purpose" in said
+    assert run.returncode == (0 if passes else 1), said
+    assert ("1 passed" if passes else "on purpose") in said
     nothing_is_left_of(scratch)
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("what", ["test_lab.py", "test_speakers.py", "test_responder.py"])
+@pytest.mark.parametrize("what", ["test_lab.py", "test_responder.py"])
 def test_after_ctrl_c(scratch: Path, what: str) -> None:
     with start(scratch, f"tests/lab/{what}") as run:
         assert run.stdout is not None
@@ -80,7 +72,12 @@ def test_after_ctrl_c(scratch: Path, what: str) -> None:
             assert run.poll() is None, said + run.stdout.read()
             said += run.stdout.read(1)
         os.killpg(run.pid, signal.SIGINT)
-        rest, _ = run.communicate(timeout=30)
+        try:
+            rest, _ = run.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            # Python drops an interrupt that falls into a finaliser; one presses the keys again.
+            os.killpg(run.pid, signal.SIGINT)
+            rest, _ = run.communicate(timeout=20)
     assert run.returncode == 2, said + rest
     assert "KeyboardInterrupt" in rest
     nothing_is_left_of(scratch)
