@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
 
-.PHONY: help setup tools test-tools demo lab test test-interop test-claims bench fuzz lint lock
+.PHONY: help setup tools test-tools demo lab test test-interop test-claims bench bench-failover fuzz lint lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test-claims: setup  ## 10,000 random schedules of faults against the claims (20 
 
 bench: setup  ## every number that the README promises
 	$(BIN)/python -m bench $(ARGS)
+
+bench-failover: setup  ## every scenario on five nodes, and the figures of docs/failover.md (an hour; ARGS=--quick)
+	$(BIN)/python -m bench.failover $(ARGS)
 
 fuzz: setup  ## mutated bytes against every decoder and a living member (ARGS="--seconds 600 --seed 1")
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -1,4 +1,4 @@
-"""The ring on real sockets: UDP and TCP on one port, one task that owns the node.
+"""The ring on real sockets: UDP and TCP on one port, one owner of the node, which takes turns (gossip.turns).
 
 Everything that decides is in gossip.node; here bytes are moved and the clock is read.
 """
@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -40,6 +39,7 @@ from gossip.outputs import (
     UserMessage,
     WriteStream,
 )
+from gossip.turns import Turns
 from gossip.watch import WireAnswer
 
 _RECEIVE_BUFFER: Final = 2 * 1024 * 1024
@@ -147,7 +147,8 @@ class Ring:
         self._udp: socket.socket
         self._tasks: TaskGroup
         self._stack = contextlib.AsyncExitStack()
-        self._waiting: anyio.CancelScope | None = None
+        self._turns: Turns
+        self._batches = 0
         self._links: dict[int, _Link] = {}
         self._joins: dict[int, _Join] = {}
         self._left = anyio.Event()
@@ -184,7 +185,8 @@ class Ring:
                 now=time.monotonic(),
             )
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
-            self._tasks.start_soon(self._own, self._node)
+            self._turns = Turns(self._udp, self._turn)
+            self._tasks.start_soon(self._turns.run)
             for listener in listeners:
                 self._tasks.start_soon(self._accept, listener)
             self._stack = stack.pop_all()
@@ -245,7 +247,7 @@ class Ring:
         """
         self._running().check_meta(meta)
         self._wanted_meta = meta
-        self._wake()
+        self._turns.ask()
 
     async def set_keyring(self, keyring: Keyring) -> None:
         """Use other keys from now on.
@@ -410,7 +412,7 @@ class Ring:
             await self._submit.send(request)  # type: ignore[arg-type]  # only the asker reads the result
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise UsageError("the ring does not run") from None
-        self._wake()
+        self._turns.ask()
         await request.done.wait()
         if request.refusal is not None:
             raise request.refusal
@@ -418,37 +420,19 @@ class Ring:
             raise UsageError("the ring was closed")
         return request.result[0]
 
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    async def _own(self, node: SwimNode) -> None:
-        """The one task that touches the node."""
+    def _turn(self) -> float | None:
+        """Take what has come, answer, do what is due; the next deadline, None while the socket holds more."""
+        node = self._running()
         self._perform(node.take_outputs())
-        batches = 0
-        while True:
-            emptied = self._receive(node)
-            self._serve_requests(node)
-            batches += 1
-            # What waits in the socket came before the deadline did; a late timer must not miss it.
-            if emptied or batches >= _BATCHES:
-                batches = 0
-                node.handle_timer(time.monotonic())
-                self._perform(node.take_outputs())
-            if emptied:
-                await self._wait(node)
-            else:
-                await anyio.lowlevel.checkpoint()
-
-    async def _wait(self, node: SwimNode) -> None:
-        deadline = node.next_deadline()
-        if deadline is None:
-            until = float("inf")
-        else:
-            until = anyio.current_time() + max(0.0, deadline - time.monotonic())
-        with anyio.CancelScope(deadline=until) as self._waiting:
-            await anyio.wait_readable(self._udp)
-        self._waiting = None
+        emptied = self._receive(node)
+        self._serve_requests(node)
+        self._batches += 1
+        # What waits in the socket came before the deadline did; a late timer must not miss it.
+        if emptied or self._batches >= _BATCHES:
+            self._batches = 0
+            node.handle_timer(time.monotonic())
+            self._perform(node.take_outputs())
+        return node.next_deadline() if emptied else None
 
     def _receive(self, node: SwimNode) -> bool:
         """Take a batch of datagrams; True if the socket is empty."""
