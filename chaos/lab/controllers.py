@@ -351,7 +351,9 @@ class Controllers:
     async def _watch_nodes(self) -> None:
         while True:
             await anyio.sleep(_LIFECYCLE_S)
-            if self._nodes.synced and self._pods.synced and self._leases.synced:
+            if self._leases.last_error is not None:
+                self._lifecycle.begin_anew(time.monotonic())
+            elif self._nodes.synced and self._pods.synced and self._leases.synced:
                 pods = self._view.all(time.monotonic())
                 changes = self._lifecycle.look(self._nodes.store.values(), pods, time.monotonic(), now_text())
                 for change in changes:

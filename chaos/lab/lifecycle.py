@@ -42,6 +42,14 @@ class Lifecycle:
         if self._seen.get(node, ("", 0.0))[0] != renew_time:
             self._seen[node] = (renew_time, now)
 
+    def begin_anew(self, now: float) -> None:
+        """Whoever looks cannot hear anybody: nobody's silence counts until it can.
+
+        A kube-controller-manager that loses the API server gives up its leadership, and the next leader's clocks begin
+        with it.
+        """
+        self._seen = {node: (renew_time, now) for node, (renew_time, _) in self._seen.items()}
+
     def look(self, nodes: Iterable[Node], pods: Sequence[Pod], now: float, wall: str) -> list[NodeChange]:
         """What to do now."""
         changes = []

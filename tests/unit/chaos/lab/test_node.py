@@ -136,6 +136,15 @@ def test_a_silent_node_is_given_up_and_its_pods_with_it() -> None:
     assert change.evict == []
 
 
+def test_silence_counts_only_while_the_one_who_looks_can_hear() -> None:
+    core = Lifecycle(grace_s=40.0, eviction_s=300.0)
+    node = build.node("n1")
+    core.renewed("n1", "t1", 0.0)
+    core.begin_anew(60.0)
+    assert core.look([node], [], 100.0, WALL) == []
+    assert [change.reason for change in core.look([node], [], 101.0, WALL)] == ["NodeNotReady"]
+
+
 def test_pods_are_evicted_after_the_eviction_time_but_daemons_are_not() -> None:
     core = Lifecycle(grace_s=40.0, eviction_s=300.0)
     taints = [{"key": UNREACHABLE, "effect": e} for e in ("NoSchedule", "NoExecute")]
