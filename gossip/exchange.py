@@ -63,6 +63,8 @@ class Exchanges:
         self._expanding: deque[int] = deque()
         self.tcp_ping_answered: Callable[[int], None] | None = None
         """Told the number of each ping that was answered by TCP."""
+        self.joined: Callable[[float], None] | None = None
+        """Told the time of each join that a peer answered."""
         self.local_state = b""
         """What the application adds to every exchange of state."""
 
@@ -238,6 +240,8 @@ class Exchanges:
                 self.tcp_ping_answered(stream.seq)
         elif isinstance(message, PushPull) and stream.purpose in (StreamPurpose.JOIN, StreamPurpose.SYNC):
             error = self._merge(message, stream.peer, now, join=stream.purpose is StreamPurpose.JOIN)
+            if error is None and stream.purpose is StreamPurpose.JOIN and self.joined is not None:
+                self.joined(now)
         else:
             error = f"answers with {type(message).__name__}"
             self._context.reject(stream.peer, RejectReason.UNSUPPORTED, error, now)

@@ -112,6 +112,7 @@ class SwimNode:
         self._exchanges = Exchanges(context, self._membership, keyring, entropy)
         self._prober = Prober(context, self._transmitter, self._membership, self._awareness, self._exchanges)
         self._exchanges.tcp_ping_answered = self._tcp_answered
+        self._exchanges.joined = self._joined
         self._lane: FastLane | None = None
         if config.fast_lane is not None:
             self._lane = FastLane(
@@ -175,12 +176,15 @@ class SwimNode:
             One stream number for each seed, under which `ExchangeEnded` tells the outcome.
         """
         numbers = self._exchanges.join([Endpoint(*seed) for seed in seeds], now)
+        self._arm_gossip(now)
+        return numbers
+
+    def _joined(self, now: float) -> None:
+        """What two rings know of each other spreads from more than one place."""
         config = self._context.config
         if config.push_pull_interval_s > 0:
             soon = now + min(_RESYNC_AFTER_JOIN * config.gossip_interval_s, config.push_pull_interval_s)
             self._context.timers.set((TimerKind.PUSH_PULL, 0), soon)
-        self._arm_gossip(now)
-        return numbers
 
     def assume(self, states: Sequence[NodeState], *, now: float) -> None:
         """Take members for living without telling anyone: how a simulation begins with a whole ring. Call it before

@@ -1,6 +1,7 @@
 """A TCP stream and its layers, read as the bytes come (memberlist net.go, security.go)."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import msgpack
@@ -57,10 +58,20 @@ _MAPS: Final[dict[int, type[Struct]]] = {
 }
 
 
+STATES_KEPT: Final = 2048
+"""Encoded members that are remembered, some 200 bytes each."""
+
+
 def encode_push_pull(states: Sequence[NodeState], *, join: bool, user_state: bytes = b"") -> bytes:
     """One direction of an exchange of state, before encryption."""
     header = encode(PushPullHeader(len(states), len(user_state), join))
-    return b"".join((header, *map(encode, states), user_state))
+    return b"".join((header, *map(_encoded, states), user_state))
+
+
+@lru_cache(maxsize=STATES_KEPT)
+def _encoded(state: NodeState) -> bytes:
+    """Members change rarely, and the whole table goes out with every exchange."""
+    return encode(state)
 
 
 def encode_user(payload: bytes) -> bytes:

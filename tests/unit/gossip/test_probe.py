@@ -16,7 +16,8 @@ from gossip.outputs import (
     SendDatagram,
     StreamPurpose,
 )
-from tests.unit.gossip.helpers import PORT, SOURCE, Bench, address, of
+from gossip.stream import encode_push_pull
+from tests.unit.gossip.helpers import PORT, SOURCE, Bench, address, of, state
 
 NO_TCP = SwimConfig(disable_tcp_pings=True)
 
@@ -218,10 +219,21 @@ def test_the_ping_of_a_member_held_for_dead_starts_an_exchange_of_state() -> Non
     assert len(of(OpenStream, bench.hear(ping, source=Endpoint("198.18.0.10", PORT)))) == 1
 
 
-def test_a_join_is_followed_by_another_exchange_soon() -> None:
-    bench = Bench(members=["b"])
+def purposes_after_join(bench: Bench, answer: bytes | None) -> list[StreamPurpose]:
+    """The streams of the two seconds after a join that was answered, or refused."""
     (number,) = bench.node.join([("198.18.0.10", PORT)], now=bench.now)
-    bench.node.stream_ended(number, error="refused", now=bench.now)
+    if answer is None:
+        bench.node.stream_ended(number, error="refused", now=bench.now)
+    else:
+        bench.node.receive_stream(number, answer, now=bench.now)
     bench.node.take_outputs()
-    purposes = [opened.purpose for opened in of(OpenStream, bench.wait_answered(2.1))]
-    assert purposes == [StreamPurpose.SYNC]
+    return [opened.purpose for opened in of(OpenStream, bench.wait_answered(2.1))]
+
+
+def test_a_join_is_followed_by_another_exchange_soon() -> None:
+    answer = encode_push_pull([state("b", 10)], join=True)
+    assert purposes_after_join(Bench(members=["b"]), answer) == [StreamPurpose.SYNC]
+
+
+def test_a_refused_join_is_not() -> None:
+    assert purposes_after_join(Bench(members=["b"]), None) == []
