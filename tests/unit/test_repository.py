@@ -89,3 +89,57 @@ def test_the_readme_says_what_the_scenarios_measured(scenario: str) -> None:
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[2] == str(outage["n"])
     assert cells[3] == f"{outage['p50']:.2f} / {outage['max']:.2f}"
+
+
+def ring_table(heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading of docs/ring.md."""
+    _, _, below = (ROOT / "docs" / "ring.md").read_text().partition(f"\n## {heading}\n")
+    lines = below[: below.index("\n## ")].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return rows[2:]
+
+
+def results(name: str) -> dict[str, list[dict[str, object]]]:
+    found = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+    return found if isinstance(found, dict) else {"rows": found}
+
+
+def middle_and_worst(row: dict[str, object]) -> str:
+    spread = row["all_know_s"]
+    assert isinstance(spread, dict)
+    return f"{spread['p50']:.2f} / {spread['p99']:.2f}"
+
+
+def test_the_page_of_the_ring_says_how_soon_everybody_knew() -> None:
+    told = {
+        (members, who, column): cell
+        for members, who, four, three, none in ring_table("How soon everybody knows")
+        for column, cell in zip((4, 3, 0), (four, three, none), strict=True)
+        if "/" in cell
+    }
+    who = {"1": "one", "2": "two", "50%": "half"}
+    measured = {
+        (
+            str(row["members"]),
+            who.get(str(row["dead"]), "one with two of its watchers"),
+            row["misses"] if row["wire"] else 0,
+        ): middle_and_worst(row)
+        for row in results("fastlane")["rows"]
+    }
+    measured |= {
+        (f"{row['members']} processes", "one", 4 if row["wire"] else 0): middle_and_worst(row)
+        for row in results("kills")["rows"]
+    }
+    assert told == measured
+
+
+def test_the_page_of_the_ring_says_what_it_costs() -> None:
+    lanes = {"off": "off", "every 100 ms, four misses": "100 ms, 4 misses"}
+    lanes["every 200 ms, two misses"] = "200 ms, 2 misses"
+    rows = {(row["members"], row["lane"], row["simulated"]): row["cost"] for row in results("rest")["rows"]}
+    for members, lane, datagrams, octets, core in ring_table("What it costs at rest"):
+        number, kind = members.split()
+        cost = rows[int(number), lanes[lane], kind == "simulated"]
+        assert isinstance(cost, dict)
+        assert (datagrams, octets) == (f"{cost['packets']:.1f}", f"{cost['octets']:,.0f}")
+        assert core == ("" if kind == "simulated" else f"{cost['core']:.2%}".replace("%", " %"))
