@@ -40,10 +40,13 @@ class FastLaneConfig:
 MISSES_MAX: Final = 20
 """Most misses that a member is ever granted; from there on ordinary probing is hardly slower."""
 
+PACE_ALLOWED_S: Final = (0.02, 1.0)
+MISSES_ALLOWED: Final = (2, MISSES_MAX)
+
 _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
-    ("pace_s", 0.02, 1.0),
-    ("misses", 2, MISSES_MAX),
-    ("misses_without_wire", 2, MISSES_MAX),
+    ("pace_s", *PACE_ALLOWED_S),
+    ("misses", *MISSES_ALLOWED),
+    ("misses_without_wire", *MISSES_ALLOWED),
     ("agreement", 1, 3),
     ("reclaim_s", 0.0, 3600.0),
 )

@@ -1,9 +1,11 @@
-"""What a speaker is started with. Imports only the standard library: it is read before the responder is forked."""
+"""What a speaker is started with. Imports nothing heavy: it is read before the responder is forked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gossip.fastconfig import FastLaneConfig
 
 DEFAULT_RING_PORT = 7946
 DEFAULT_HTTP_PORT = 7472
@@ -28,7 +30,7 @@ class RingOptions:
     is read again while the speaker runs; when it changes, both keys count for `key_overlap_s`.
 
     `config_path` is MetalLB's file of the ring's settings, which must exist where `config_wanted`; without it `wan`
-    picks memberlist's profile. `fast_lane` finds dead members among ours in about a second.
+    picks memberlist's profile. `fast_lane` finds dead members among ours in well under a second; None turns it off.
     """
 
     bind_address: str
@@ -42,7 +44,7 @@ class RingOptions:
     config_path: str = DEFAULT_RING_CONFIG
     config_wanted: bool = False
     wan: bool = False
-    fast_lane: bool = True
+    fast_lane: FastLaneConfig | None = field(default_factory=FastLaneConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

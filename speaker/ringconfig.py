@@ -10,7 +10,6 @@ import msgspec
 
 from gossip.config import SwimConfig
 from gossip.errors import ConfigError
-from gossip.fastconfig import FastLaneConfig
 from speaker.durations import go_duration
 from speaker.options import RingOptions
 
@@ -83,7 +82,7 @@ def swim_config(options: RingOptions) -> SwimConfig:
         config = _from_file(path)
     else:
         config = SwimConfig.wan() if options.wan else SwimConfig.lan()
-    return replace(config, fast_lane=FastLaneConfig() if options.fast_lane else None)
+    return replace(config, fast_lane=options.fast_lane)
 
 
 def _from_file(path: Path) -> SwimConfig:

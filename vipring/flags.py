@@ -11,8 +11,10 @@ import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from controller.options import ControllerOptions
+from gossip.fastconfig import MISSES_ALLOWED, MISSES_MAX, PACE_ALLOWED_S, FastLaneConfig
 from speaker.durations import go_duration
 from speaker.options import (
     DEFAULT_HTTP_PORT,
@@ -26,6 +28,8 @@ from speaker.options import (
     secret_file,
 )
 from vipring import __version__
+
+_LANE: Final = FastLaneConfig()
 
 ORDERS = ("current", "v0.9")
 
@@ -82,6 +86,14 @@ class _Source:
                 f"{name}: {value!r} is no duration from {low:g}s to {high:g}s (write 90s, 10m, 1h30m)"
             )
         return seconds
+
+    def number(self, flag: str, default: int, allowed: tuple[int, int]) -> int:
+        """A whole number within bounds."""
+        value, name = self.text(flag, default=str(default))
+        low, high = allowed
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise FlagError(f"{name}: {value!r} is no number from {low} to {high}")
+        return int(value)
 
     def one_of(self, flag: str, variable: str, allowed: Sequence[str], default: str) -> str:
         """One of a fixed set of words."""
@@ -149,7 +161,18 @@ def speaker_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fast-lane",
         metavar="on|off",
-        help="find dead speakers in about a second (default: on, but off with --ml-wan-config=true)",
+        help="find dead speakers in half a second (default: on, but off with --ml-wan-config=true)",
+    )
+    parser.add_argument(
+        "--fast-lane-misses",
+        metavar="N",
+        help="unanswered questions in a row after which a silent speaker is given up "
+        f"({_LANE.misses}; 3 where nodes do not stall)",
+    )
+    parser.add_argument(
+        "--fast-lane-pace",
+        metavar="DURATION",
+        help=f"time between two questions ({_LANE.pace_s * 1000:g}ms; must exceed the round trip)",
     )
     parser.add_argument(
         "--ring-key-overlap",
@@ -262,8 +285,22 @@ def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
         config_path=config_path,
         config_wanted=config_path != DEFAULT_RING_CONFIG,
         wan=wan,
-        fast_lane=source.one_of("fast-lane", "", ("on", "off"), "off" if wan else "on") == "on",
+        fast_lane=_fast_lane(source, "off" if wan else "on"),
     )
+
+
+def _fast_lane(source: _Source, default: str) -> FastLaneConfig | None:
+    on = source.one_of("fast-lane", "", ("on", "off"), default) == "on"
+    misses = source.number("fast-lane-misses", _LANE.misses, MISSES_ALLOWED)
+    pace_s = source.duration("fast-lane-pace", _LANE.pace_s, PACE_ALLOWED_S)
+    # Without a wire to ask, more misses stand in for its answer; they take the same time at any pace.
+    without_wire = round(_LANE.misses_without_wire * _LANE.pace_s / pace_s)
+    lane = FastLaneConfig(
+        pace_s=pace_s,
+        misses=misses,
+        misses_without_wire=min(max(misses, without_wire), MISSES_MAX),
+    )
+    return lane if on else None
 
 
 def _secret(source: _Source) -> tuple[bytes, str | None]:

@@ -40,7 +40,7 @@ EVERY_KEY = {
 }
 
 
-def options(path: Path, *, wanted: bool = True, wan: bool = False, fast_lane: bool = False) -> RingOptions:
+def options(path: Path, *, wanted: bool = True, wan: bool = False, fast: bool = False) -> RingOptions:
     return RingOptions(
         bind_address="127.0.0.1",
         labels="a=b",
@@ -48,7 +48,7 @@ def options(path: Path, *, wanted: bool = True, wan: bool = False, fast_lane: bo
         config_path=str(path),
         config_wanted=wanted,
         wan=wan,
-        fast_lane=fast_lane,
+        fast_lane=FastLaneConfig() if fast else None,
     )
 
 
@@ -92,10 +92,10 @@ def test_without_the_file_the_profile_counts(tmp_path: Path) -> None:
 
 def test_the_fast_lane_goes_with_file_and_profile(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
-    assert swim_config(options(file, wanted=False, fast_lane=True)) == SwimConfig(fast_lane=FastLaneConfig())
+    assert swim_config(options(file, wanted=False, fast=True)) == SwimConfig(fast_lane=FastLaneConfig())
     file.write_text('{"ProbeInterval": "2s"}')
     expected = SwimConfig(probe_interval_s=2.0, fast_lane=FastLaneConfig())
-    assert swim_config(options(file, fast_lane=True)) == expected
+    assert swim_config(options(file, fast=True)) == expected
 
 
 @pytest.mark.parametrize(

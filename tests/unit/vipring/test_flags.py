@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gossip.fastconfig import FastLaneConfig
 from vipring.flags import FlagError, parse_controller, parse_speaker
 
 RING = {
@@ -183,4 +184,35 @@ def test_controller_flags() -> None:
 def test_the_fast_lane_is_on_but_not_between_distant_members(argv: list[str], fast: bool) -> None:
     options = parse_speaker(argv, {**RING, "METALLB_ML_SECRET_KEY": "abc"})
     assert options.ring is not None
-    assert options.ring.fast_lane is fast
+    assert options.ring.fast_lane == (FastLaneConfig() if fast else None)
+
+
+@pytest.mark.parametrize(
+    ("argv", "lane"),
+    [
+        (["--fast-lane-misses=3"], FastLaneConfig(misses=3)),
+        (
+            ["--fast-lane-pace=200ms", "--fast-lane-misses=2"],
+            FastLaneConfig(pace_s=0.2, misses=2, misses_without_wire=5),
+        ),
+        (["--fast-lane-pace=1s"], FastLaneConfig(pace_s=1.0, misses=4, misses_without_wire=4)),
+        (["--fast-lane-pace=20ms"], FastLaneConfig(pace_s=0.02, misses=4, misses_without_wire=20)),
+    ],
+)
+def test_the_fast_lane_takes_misses_and_pace(argv: list[str], lane: FastLaneConfig) -> None:
+    options = parse_speaker(argv, {**RING, "METALLB_ML_SECRET_KEY": "abc"})
+    assert options.ring is not None
+    assert options.ring.fast_lane == lane
+
+
+@pytest.mark.parametrize(
+    ("flag", "complaint"),
+    [
+        ("--fast-lane-misses=1", "--fast-lane-misses: '1' is no number from 2 to 20"),
+        ("--fast-lane-misses=x", "--fast-lane-misses: 'x' is no number from 2 to 20"),
+        ("--fast-lane-pace=2s", "--fast-lane-pace: '2s' is no duration from 0.02s to 1s"),
+    ],
+)
+def test_a_fast_lane_out_of_bounds_is_refused(flag: str, complaint: str) -> None:
+    with pytest.raises(FlagError, match=complaint):
+        parse_speaker([flag], {**RING, "METALLB_ML_SECRET_KEY": "abc"})
