@@ -73,12 +73,12 @@ class ContainerRun:
     def signal_children(self, number: int) -> float:
         """Send a signal to the processes that its main process started; when, in monotonic seconds."""
         at = time.monotonic()
-        for pid in [] if self.ended else _children(self.pid):
+        for pid in [] if self.ended else children(self.pid):
             os.kill(pid, number)
         return at
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
     """Processes of a parent (proc(5)); one that ends meanwhile is none."""
     found = []
     for entry in Path("/proc").iterdir():

@@ -66,7 +66,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="power-off-200",
-        summary="the same with 200 addresses: those of the dead node are back when all have been announced again",
+        summary="the owner loses power while there are 200 addresses; back when all of the dead node's have been announced again",
         fault=power_off,
         after=power_on,
         detected_by=DETECTED_BY,
