@@ -62,7 +62,7 @@ async def _random(stage: Stage, node: str) -> float:
     return first if first is not None else 0.0
 
 
-_DETECTED_BY = frozenset({"memberDead"})
+_DETECTED_BY = frozenset({"memberDead", "memberLeft"})
 _PROMISE = {**ALWAYS, "silent_s": 2.5, "strays": 0}
 _HOW_LONG = f"for {', '.join(f'{seconds:g}' for seconds in sorted(STALLS_S))} s, run by run"
 
