@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 import chaos
-from chaos import install, instruments, measure, results, revision, writes
+from chaos import gather, install, instruments, measure, results, revision, writes
 from chaos.errors import ChaosError
 from chaos.lab.lab import Lab
 from chaos.lab.plan import CLIENT
@@ -57,7 +57,7 @@ async def run_scenario(scenario: Scenario, options: Options, say: Say) -> Result
     nodes = nodes_of(scenario, options)
     async with Lab(nodes=nodes, say=say) as lab:
         stage = Stage(lab)
-        vips = await prepare(stage, options.services or scenario.services, say)
+        vips = await prepare(stage, scenario, options.services or scenario.services, say)
         for number in range(1, options.repeat + 1):
             runs.append(await _Run(stage, scenario, options, vips, rng, number).play())
             say(run_line(number, runs[-1]))
@@ -80,17 +80,24 @@ def nodes_of(scenario: Scenario, options: Options) -> int:
     return max(options.nodes or 0, scenario.nodes)
 
 
-async def prepare(stage: Stage, services: int, say: Say) -> list[str]:
+def pool_of(scenario: Scenario) -> str:
+    """Where the addresses come from."""
+    return install.WIDE_POOL if scenario.one_owner else install.POOL
+
+
+async def prepare(stage: Stage, scenario: Scenario, services: int, say: Say) -> list[str]:
     """Install vipring, a pool, echo backends and Services; the VIPs, once the ring is whole and each has one owner."""
-    names = [f"echo-{number}" for number in range(1, services + 1)]
+    wanted: dict[str, str | None] = {f"echo-{number}": None for number in range(1, services + 1)}
+    if scenario.one_owner:
+        wanted = dict(await gather.services_of_one(stage.nodes, services, pool_of(scenario)))
     say("installing vipring, a pool of addresses, echo backends and services")
     for name in ("namespace.yaml", "vipring.yaml"):
         await stage.lab.apply(install.manifest(name))
     await stage.lab.apply([install.secret(install.random_key())])
-    await stage.lab.apply(install.documents(install.pool_config()))
-    await stage.lab.apply(install.echo_objects(stage.nodes, names))
+    await stage.lab.apply(install.documents(install.pool_config(pool_of(scenario))))
+    await stage.lab.apply(install.echo_objects(stage.nodes, wanted))
     await stage.ring_is(stage.nodes, 90)
-    vips = await stage.external_ips(names, 60)
+    vips = await stage.external_ips(list(wanted), 60)
     told = [f"{name} has {vip}" for name, vip in list(vips.items())[:MAX_VIPS]]
     more = f" and {len(vips) - len(told)} more" if len(vips) > len(told) else ""
     say(f"ring of {len(stage.nodes)}; {', '.join(told)}{more}")
@@ -124,7 +131,10 @@ class _Run:
         lab, stage = self._stage.lab, self._stage
         try:
             recorder = await instruments.start_recorder(
-                lab.switch_exec, self._directory / "frames.jsonl", install.POOL, interface=SEGMENT
+                lab.switch_exec,
+                self._directory / "frames.jsonl",
+                pool_of(self._scenario),
+                interface=SEGMENT,
             )
             self._started.append(recorder)
             scene = stage.scene = await self._cast(recorder)
