@@ -24,6 +24,9 @@ from chaos.scenarios.model import Scenario
 from chaos.stage import Say, Scene, Stage, until
 from chaos.status import SpeakerStatus
 
+QUIET_S: Final = 1.0
+"""Between two looks whether something is still being written to the API, seconds."""
+
 SETTLE_S: Final = 90.0
 """How long everything may take to come to rest after a fault, seconds."""
 
@@ -172,12 +175,13 @@ class _Run:
         )
         self._started.append(observer)
         await _at_rest(stage, observer, watched, stage.nodes)
+        earlier = await writes.count(lab.api)
         if not scenario.keeps_backends:
             await stage.withdraw_backends(scene.victims)
         await scenario.before(stage, scene.victims[0])
         up = [node for node in stage.nodes if not (scenario.comes_back and node in scene.victims)]
         await _at_rest(stage, observer, watched, up)
-        calm = await writes.count(lab.api)
+        calm = await _until_quiet(stage, earlier)
         probe, neighbour = await self._start_client(scene)
         await until(f"{scene.vip} is not answered steadily", _steady(probe), 30)
         # The fault must not keep step with the ring's own probing.
@@ -275,6 +279,20 @@ async def _agreed(stage: Stage, vips: Sequence[str]) -> dict[str, str]:
 
     await until("the speakers do not agree on the owners", agreed, SETTLE_S)
     return owners
+
+
+async def _until_quiet(stage: Stage, earlier: writes.Writes) -> writes.Writes:
+    """Wait until the Events of what was before have been written; all writes so far.
+
+    Who goes on writing does it in the calm before the fault as well, and there it counts.
+    """
+    for _ in range(round(SETTLE_S / QUIET_S)):
+        now = await writes.count(stage.lab.api)
+        if not writes.between(earlier, now):
+            break
+        earlier = now
+        await anyio.sleep(QUIET_S)
+    return earlier
 
 
 async def _forget(stage: Stage, vip: str) -> None:
