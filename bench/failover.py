@@ -37,26 +37,26 @@ class Plan(NamedTuple):
     """How a scenario is measured: runs, the seconds that one takes, and how long the fault lasts where not as usual."""
 
     repeat: int = 5
-    run_s: float = 15.0
+    run_s: float = 11.0
     lasts_s: int | None = None
 
 
 PLAN: Final[Mapping[str, Plan]] = {
-    "power-off": Plan(30, 10),
-    "kill-speaker": Plan(30, 10),
-    "node-returns": Plan(30, 15),
-    "partition": Plan(30, 15),
+    "power-off": Plan(30),
+    "kill-speaker": Plan(30),
+    "node-returns": Plan(30),
+    "partition": Plan(30),
+    "power-off-200": Plan(3, 45),
     "power-off-backend": Plan(2, 60),
-    "rolling-restart": Plan(2, 50),
-    "rolling-restart-cold": Plan(2, 50),
-    "node-returns-15": Plan(3, 30),
-    "node-returns-60": Plan(1, 80),
-    "hang-random": Plan(2, 40),
-    "partition-90": Plan(1, 110),
-    "ring-cut-90": Plan(1, 130),
-    "ring-cut-all": Plan(1, 130),
+    "node-returns-15": Plan(3, 26),
+    "node-returns-60": Plan(1, 75),
+    "hang-random": Plan(3, 32),
+    "partition-90": Plan(1, 105),
+    "ring-cut": Plan(5, 19),
+    "ring-cut-90": Plan(1, 115),
+    "ring-cut-all": Plan(1, 115),
     "api-down": Plan(1, 75),
-    "api-down-long": Plan(1, 140, 120),
+    "api-down-long": Plan(1, 135, 120),
 }
 """What differs from Plan()."""
 
