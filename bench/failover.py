@@ -42,10 +42,10 @@ class Plan(NamedTuple):
 
 
 PLAN: Final[Mapping[str, Plan]] = {
-    "power-off": Plan(30),
-    "kill-speaker": Plan(30),
-    "node-returns": Plan(30),
-    "partition": Plan(30),
+    "power-off": Plan(30, 10),
+    "kill-speaker": Plan(30, 10),
+    "node-returns": Plan(30, 10),
+    "partition": Plan(30, 10),
     "power-off-200": Plan(3, 45),
     "power-off-backend": Plan(2, 60),
     "node-returns-15": Plan(3, 26),
@@ -60,7 +60,7 @@ PLAN: Final[Mapping[str, Plan]] = {
 }
 """What differs from Plan()."""
 
-LAB_S: Final = 8.0
+LAB_S: Final = 5.0
 """What starting and ending a lab takes."""
 
 BEGIN: Final = "<!-- figures: python -m bench.failover -->\n"

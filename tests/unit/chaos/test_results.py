@@ -177,6 +177,12 @@ def test_the_table_says_what_was_promised_and_the_text_what_was_broken() -> None
     assert report.run_line(2, broken.runs[1]).endswith("; BROKEN: outage_s 1.1, promised 1")
 
 
+def test_what_was_written_to_the_api_is_added_up() -> None:
+    text = report.text(result(run(0.5, writes={"a": 2}), run(0.6, writes={"a": 1, "b": 4})))
+    assert "Written to the API from the faults on, all runs together: 4 x b, 3 x a." in text
+    assert not any("Written" in line for line in report.text(result(run(0.5))))
+
+
 def test_facts_of_a_scenario_are_summarised_beside_the_figures() -> None:
     found = results.summarise([run(0.5, facts={"covered_s": 1.0}), run(0.5, facts={"covered_s": 2.0})])
     assert (found["covered_s"].n, found["covered_s"].max) == (2, 2.0)
