@@ -142,12 +142,13 @@ class Agent:
 
     async def perform(self, request: Request) -> Reply:
         """A command of the engine. Raises LabError."""
-        if request.op != "kill":
+        if request.op not in ("kill", "kill_children"):
             raise LabError(f"{request.op}: not for a node agent")
         for worker in self._workers.values():
             run = worker.running(request.what)
             if run is not None:
-                return Reply(at=run.signal(request.signal), pid=run.pid)
+                send = run.signal if request.op == "kill" else run.signal_children
+                return Reply(at=send(request.signal), pid=run.pid)
         raise LabError(f"no container {request.what!r} runs on {self._plan.name}")
 
     # -- the Node -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -68,6 +69,25 @@ class ContainerRun:
         if not self.ended:
             os.kill(self.pid, number)
         return at
+
+    def signal_children(self, number: int) -> float:
+        """Send a signal to the processes that its main process started; when, in monotonic seconds."""
+        at = time.monotonic()
+        for pid in [] if self.ended else children(self.pid):
+            os.kill(pid, number)
+        return at
+
+
+def children(parent: int) -> list[int]:
+    """Processes of a parent (proc(5)); one that ends meanwhile is none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # What follows the command, which may hold anything: state, parent.
+                if entry.joinpath("stat").read_text().rpartition(")")[2].split()[1] == str(parent):
+                    found.append(int(entry.name))
+    return found
 
 
 def _become(spec: RunSpec, nothing: int, log: int) -> NoReturn:

@@ -269,10 +269,16 @@ class Lab:
         self.plan.node(node)
         return (await self._ask("power_on", node=node)).at
 
-    async def kill(self, node: str, what: str, signal: int = signals.SIGKILL) -> float:
-        """Send a signal to the main process of the container named `what` on a node; returns when, monotonic seconds."""
+    async def kill(
+        self, node: str, what: str, signal: int = signals.SIGKILL, *, children: bool = False
+    ) -> float:
+        """Send a signal to the main process of the container named `what` on a node; returns when, monotonic seconds.
+
+        With `children` to the processes that it started instead, the main process excepted.
+        """
         self.plan.node(node)
-        return (await self._ask("kill", node=node, what=what, signal=int(signal))).at
+        op: Op = "kill_children" if children else "kill"
+        return (await self._ask(op, node=node, what=what, signal=int(signal))).at
 
     async def disconnect(self, node: str, network: str = "data") -> float:
         """Drop everything on a node's link to the `data` or `mgmt` network, without a change of carrier."""
@@ -306,6 +312,12 @@ class Lab:
         """The same in the observer's network namespace."""
         return await self._exec(OBSERVER.name, arguments, stdout, stderr)
 
+    async def switch_exec(
+        self, arguments: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
+    ) -> Process:
+        """The same in the network namespace of the switch, where the bridges and their ports are."""
+        return await self._exec("", arguments, stdout, stderr)
+
     async def node_exec(
         self, node: str, arguments: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
     ) -> Process:
@@ -325,7 +337,8 @@ class Lab:
         self, host: str, arguments: Sequence[str], stdout: int | None, stderr: int | None
     ) -> Process:
         root = f"/proc/{self._engine_pid}"
-        enter = ["nsenter", f"--net={root}/root/run/netns/{host}"]
+        namespace = f"{root}/root/run/netns/{host}" if host else f"{root}/ns/net"
+        enter = ["nsenter", f"--net={namespace}"]
         if os.stat(f"{root}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
             enter += [f"--user={root}/ns/user", "--preserve-credentials"]
         process = await anyio.open_process(
