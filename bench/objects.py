@@ -29,7 +29,9 @@ def nodes(store: Store, count: int) -> None:
     store.create(kinds.by_resource("namespaces"), "", {"metadata": {"name": NAMESPACE}})
     config = f"address-pools:\n- {{name: lan, protocol: layer2, addresses: [{POOL}]}}\n"
     store.create(
-        kinds.by_resource("configmaps"), NAMESPACE, {"metadata": {"name": "config"}, "data": {"config": config}}
+        kinds.by_resource("configmaps"),
+        NAMESPACE,
+        {"metadata": {"name": "config"}, "data": {"config": config}},
     )
     pods = kinds.by_resource("pods")
     for number in range(1, count + 1):
@@ -80,7 +82,7 @@ async def serve(address: str, kubeconfig: Path, node_count: int, service_count: 
         nodes(server.store, node_count)
         for number in range(service_count):
             service(server.store, number, node_count)
-        kubeconfig.write_text(server.kubeconfig())
+        await anyio.Path(kubeconfig).write_text(server.kubeconfig())
         print("ready", flush=True)
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from bench.limits import Limit, failures
-from bench.yard import STATUS_PORT, Yard, enter, until
+from bench.yard import Yard, enter, until
 from chaos.results import to_json
 from chaos.revision import commit
 
@@ -136,8 +136,15 @@ def limits(services: int, speakers: Sequence[Usage], responders: Sequence[Usage]
     """What is asked of the highest of the five, and of the median where it is processor time."""
     core = median(one.core + other.core for one, other in zip(speakers, responders, strict=True))
     return (
-        Limit(f"speaker RSS, {services} services", max(one.rss_mb for one in speakers), SPEAKER_MB[services], "MB"),
-        Limit(f"responder RSS, {services} services", max(one.rss_mb for one in responders), RESPONDER_MB, "MB"),
+        Limit(
+            f"speaker RSS, {services} services",
+            max(one.rss_mb for one in speakers),
+            SPEAKER_MB[services],
+            "MB",
+        ),
+        Limit(
+            f"responder RSS, {services} services", max(one.rss_mb for one in responders), RESPONDER_MB, "MB"
+        ),
         Limit(f"both, share of a core, {services} services", core, CORE, ""),
     )
 
@@ -158,7 +165,9 @@ def print_row(row: Row) -> None:
 
 def main() -> int:
     """Measure in namespaces of its own; 1 when a limit is broken."""
-    parser = argparse.ArgumentParser(prog="python -m bench.speaker_rest", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.speaker_rest", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="the window (default 60)")
     parser.add_argument("--settle", type=float, default=SETTLE_S, help=f"before it (default {SETTLE_S:g})")
     parser.add_argument("--services", type=int, nargs="+", choices=SERVICES, default=list(SERVICES))
@@ -168,7 +177,9 @@ def main() -> int:
     if not args.inside:
         each = args.seconds + args.settle + 90
         return enter("bench.speaker_rest", [*sys.argv[1:], "--inside"], timeout_s=each * len(args.services))
-    print(f"{'services':>8}  {'process':<10}{'RSS':>8}{'max':>8}{'PSS':>8}{'dirty':>8}{'core %':>9}{'min':>7}{'max':>7}{'waits/s':>9}")
+    print(
+        f"{'services':>8}  {'process':<10}{'RSS':>8}{'max':>8}{'PSS':>8}{'dirty':>8}{'core %':>9}{'min':>7}{'max':>7}{'waits/s':>9}"
+    )
     rows = []
     for services in args.services:
         rows.append(measure(services, args.seconds, args.settle))
