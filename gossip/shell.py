@@ -145,6 +145,7 @@ class Ring:
         self._rng = rng or random.Random()  # noqa: S311 - chance, not secrets
         self._node: SwimNode | None = None
         self._udp: socket.socket
+        self._ipv6: bool
         self._tasks: TaskGroup
         self._stack = contextlib.AsyncExitStack()
         self._turns: Turns
@@ -171,6 +172,7 @@ class Ring:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self._close_memory)
             self._udp, listeners = await self._open_sockets()
+            self._ipv6 = self._udp.family == socket.AF_INET6
             stack.callback(self._udp.close)
             for listener in listeners:
                 stack.push_async_callback(listener.aclose)
@@ -489,7 +491,7 @@ class Ring:
                     self._emit(output)
 
     def _send(self, to: Endpoint, data: bytes) -> None:
-        host = f"::ffff:{to.host}" if self._udp.family == socket.AF_INET6 and ":" not in to.host else to.host
+        host = f"::ffff:{to.host}" if self._ipv6 and ":" not in to.host else to.host
         try:
             self._udp.sendto(data, (host, to.port))
         except OSError:

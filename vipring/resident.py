@@ -1,6 +1,6 @@
 """The resident processes: `vipring speaker` and `vipring controller`.
 
-Imports nothing heavy at module level: the speaker's responder is forked while the process is still small.
+Imports next to nothing at module level: the speaker's responder is forked while the process is still small.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vipring import __version__
-from vipring.flags import FlagError, parse_controller, parse_speaker
 
 if TYPE_CHECKING:
     import socket
@@ -33,20 +32,26 @@ def fail(program: str, text: str, status: int) -> int:
 
 def speaker(argv: Sequence[str]) -> int:
     """Run a speaker until SIGTERM or SIGINT; the exit status."""
-    try:
-        options = parse_speaker(argv, os.environ)
-    except FlagError as error:
-        return fail("speaker", str(error), error.status)
-
     from announcer.errors import AnnouncerError
-    from announcer.layer2.handle import Responder
+    from announcer.layer2.launch import launch, require_raw_sockets
 
     try:
-        responder = Responder.fork()
+        link, pid = launch()
     except AnnouncerError as error:
         return fail("speaker", str(error), EXIT_FAILED)
+
+    from announcer.layer2.handle import Responder
+    from vipring.flags import FlagError, parse_speaker
+
+    responder = Responder(link=link, pid=pid)
     try:
+        options = parse_speaker(argv, os.environ)
+        require_raw_sockets()
         return _speaker(options, responder)
+    except FlagError as error:
+        return fail("speaker", str(error), error.status)
+    except AnnouncerError as error:
+        return fail("speaker", str(error), EXIT_FAILED)
     finally:
         responder.close()
 
@@ -71,6 +76,8 @@ def _speaker(options: SpeakerOptions, responder: Responder) -> int:
 
 def controller(argv: Sequence[str]) -> int:
     """Run a controller until SIGTERM or SIGINT; the exit status."""
+    from vipring.flags import FlagError, parse_controller
+
     try:
         options = parse_controller(argv, os.environ)
     except FlagError as error:

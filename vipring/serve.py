@@ -147,7 +147,12 @@ class _Connection(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn inside an event loop that is not its own: signals belong to the process."""
+    """uvicorn inside an event loop that is not its own: signals belong to the process, which ends it by cancelling."""
+
+    @override
+    async def main_loop(self) -> None:
+        # uvicorn's looks ten times a second whether it is to end.
+        await anyio.sleep_forever()
 
     @override
     @contextlib.contextmanager
@@ -179,6 +184,7 @@ async def serve(pages: Pages, listener: socket.socket) -> None:
         loop="none",
         proxy_headers=False,
         server_header=False,
+        date_header=False,
         timeout_keep_alive=int(IDLE_S),
     )
     await _Server(config).serve(sockets=[listener])

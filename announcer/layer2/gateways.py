@@ -1,12 +1,11 @@
 """The default gateway of each interface, from the kernel's routing table as /proc shows it (proc(5), net/route)."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from announcer.layer2.interfaces import InterfaceView
 
-_ROUTES: Final = Path("/proc/self/net/route")
+_ROUTES: Final = "/proc/self/net/route"
 _RTF_UP_GATEWAY: Final = 0x3
 _FIELDS: Final = 8
 
@@ -31,7 +30,9 @@ def parse_gateways(text: str) -> dict[str, bytes]:
 def read_gateways(interfaces: Iterable[InterfaceView]) -> dict[int, bytes]:
     """Return the gateway of each of these interfaces that has one, by index; none where the table cannot be read."""
     try:
-        gateways = parse_gateways(_ROUTES.read_text())
+        # Without pathlib: the responder process is to be small.
+        with open(_ROUTES) as routes:
+            gateways = parse_gateways(routes.read())
     except (OSError, ValueError):
         return {}
     return {view.index: gateways[view.name] for view in interfaces if view.name in gateways}

@@ -1,12 +1,10 @@
 """The speaker's end of the responder process.
 
-The responder is forked before the speaker imports anything heavy, so that it stays small and no garbage collection,
-JSON or interpreter lock of the speaker delays an answer. It holds the only raw sockets of the speaker.
+The responder is forked before the speaker imports anything (announcer/layer2/launch.py), so that it stays small and no
+garbage collection, JSON or interpreter lock of the speaker delays an answer. It holds the only raw sockets of the speaker.
 """
 
-import gc
 import os
-import re
 import select
 import signal
 import socket
@@ -15,11 +13,12 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 from ipaddress import IPv4Address
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, Self
 
 from announcer.errors import MessageError, ResponderError
 from announcer.layer2.claims import ANYONE
 from announcer.layer2.interfaces import DEFAULT_EXCLUDE, compile_exclude
+from announcer.layer2.launch import launch, require_raw_sockets
 from announcer.layer2.messages import (
     MAX_MESSAGE,
     Exited,
@@ -80,20 +79,10 @@ class Responder:
         Raises ResponderError for an expression that is not one, where raw sockets are not permitted, and where no
         process can be started.
         """
-        compiled = compile_exclude(exclude)
-        _require_raw_sockets()
-        parent = os.getpid()
-        try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            pid = os.fork()
-        except OSError as error:
-            raise ResponderError(f"the responder process cannot be started: {error}") from None
-        if pid == 0:
-            ours.close()
-            _become_responder(theirs, parent, compiled)
-        theirs.close()
-        ours.setblocking(False)
-        return cls(link=ours, pid=pid)
+        compile_exclude(exclude)
+        require_raw_sockets()
+        link, pid = launch(exclude)
+        return cls(link=link, pid=pid)
 
     def fileno(self) -> int:
         """Descriptor that is readable while events wait; -1 after `close` or once `events` returned Exited."""
@@ -258,30 +247,6 @@ def _packed(addresses: Collection[IPv4Address]) -> set[bytes]:
         if address.version != _VERSION:
             raise ResponderError(f"{address}: ARP announces IPv4 addresses only")
     return {address.packed for address in addresses}
-
-
-def _require_raw_sockets() -> None:
-    try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-    except PermissionError:
-        raise ResponderError(
-            "opening a raw packet socket is not permitted: the speaker needs the capability CAP_NET_RAW"
-        ) from None
-    except OSError as error:
-        raise ResponderError(f"opening a raw packet socket failed: {error}") from None
-
-
-def _become_responder(link: socket.socket, parent: int, exclude: re.Pattern[str] | None) -> NoReturn:
-    """Run the responder in the forked child; nothing of the speaker runs after it, whatever happens."""
-    status = 1
-    try:
-        from announcer.layer2.process import run
-
-        gc.freeze()
-
-        status = run(link, parent=parent, exclude=exclude)
-    finally:
-        os._exit(status)
 
 
 def _reap(pid: int) -> str:

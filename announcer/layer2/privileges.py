@@ -1,4 +1,4 @@
-"""What the responder process keeps of the privileges of the speaker: CAP_NET_RAW and nothing else.
+"""What the responder process keeps of the privileges of the speaker: CAP_NET_RAW and nothing else. And of its memory.
 
 Calls of Linux that the standard library does not offer, by ctypes.
 """
@@ -37,6 +37,13 @@ def die_with_parent() -> None:
 def set_name(name: str) -> None:
     """Set what `ps -o comm` shows, at most 15 bytes. Raises OSError."""
     _checked("prctl", _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0))
+
+
+def release_memory() -> None:
+    """Give memory that the imports have used and freed back to the kernel, where the C library can (malloc_trim(3))."""
+    trim = getattr(_libc, "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def _prctl(option: int, argument: int) -> None:

@@ -14,11 +14,12 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from announcer.layer2 import privileges
 from announcer.layer2.gateways import read_gateways
-from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.interfaces import DEFAULT_EXCLUDE, InterfaceView, compile_exclude
 from announcer.layer2.messages import MAX_MESSAGE, Exited, decode_command, encode_events
 from announcer.layer2.netlink import RouteSocket
 from announcer.layer2.responder import ArpResponder
@@ -45,11 +46,14 @@ _ARP: Final = b"".join(
 """Classic BPF: ARP only. A frame too short for a load is refused."""
 
 
-def run(link: socket.socket, *, parent: int, exclude: re.Pattern[str] | None) -> int:
-    """Answer ARP for what arrives on `link`, until it closes. Returns the exit status; failures go to the speaker."""
+def run(link: socket.socket, *, parent: int, exclude: Sequence[str] | None) -> int:
+    """Follow what arrives on `link`, until it closes. Returns the exit status; failures go to the speaker.
+
+    `exclude` holds regular expressions for the names of interfaces that carry nothing; None: those that MetalLB ships.
+    """
     try:
         _settle(link, parent)
-        loop = _Loop(link, exclude)
+        loop = _Loop(link, compile_exclude(DEFAULT_EXCLUDE if exclude is None else exclude))
         loop.run()
     except ConnectionError:
         return 0
@@ -72,6 +76,7 @@ def _settle(link: socket.socket, parent: int) -> None:
     privileges.keep_only_raw_sockets()
     privileges.set_name("vipring-arp")
     privileges.die_with_parent()
+    privileges.release_memory()
     if os.getppid() != parent:
         raise ConnectionResetError("the speaker ended during the start")
 
