@@ -60,7 +60,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, api: ApiClient, tasks: TaskGroup) -> None:
         self._settings = settings
-        self._plan: NodePlan = node_plan(settings.index)
+        self._plan: NodePlan = node_plan(settings.index, settings.lab.internal_network)
         self._api = api
         self._tasks = tasks
         self._rng = random.Random(settings.index)
@@ -142,13 +142,18 @@ class Agent:
 
     async def perform(self, request: Request) -> Reply:
         """A command of the engine. Raises LabError."""
-        if request.op != "kill":
-            raise LabError(f"{request.op}: not for a node agent")
-        for worker in self._workers.values():
-            run = worker.running(request.what)
-            if run is not None:
+        found = (worker.running(request.what) for worker in self._workers.values())
+        run = next((run for run in found if run is not None), None)
+        if run is None:
+            raise LabError(f"no container {request.what!r} runs on {self._plan.name}")
+        match request.op:
+            case "kill":
                 return Reply(at=run.signal(request.signal), pid=run.pid)
-        raise LabError(f"no container {request.what!r} runs on {self._plan.name}")
+            case "throttle":
+                at = await run.throttle(request.seconds, stop_s=request.stop_s, run_s=request.run_s)
+                return Reply(at=at, pid=run.pid)
+            case _:
+                raise LabError(f"{request.op}: not for a node agent")
 
     # -- the Node -----------------------------------------------------------------------------------------
 
@@ -213,7 +218,7 @@ class Agent:
         status = {
             "conditions": conditions,
             "addresses": [
-                {"type": "InternalIP", "address": str(self._plan.address)},
+                {"type": "InternalIP", "address": str(self._plan.internal_ip)},
                 {"type": "Hostname", "address": self._plan.name},
             ],
             "capacity": size,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+import anyio
 
 from chaos.lab import kernel
 from chaos.lab.podplan import User
@@ -68,6 +71,42 @@ class ContainerRun:
         if not self.ended:
             os.kill(self.pid, number)
         return at
+
+    def processes(self) -> list[int]:
+        """Every process of it, the main one first: they share its pid namespace."""
+        inside = os.stat(f"/proc/{self.pid}/ns/pid").st_ino
+        found = [self.pid]
+        for name in os.listdir("/proc"):
+            # Whoever ended meanwhile is no process of it any more.
+            with contextlib.suppress(OSError):
+                if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == inside:
+                    found.append(int(name))
+        return list(dict.fromkeys(found))
+
+    async def throttle(self, seconds: float, *, stop_s: float, run_s: float) -> float:
+        """Let every process of it stand still for `stop_s` and run for `run_s` in turn, as one without a share of the CPU;
+        when that began, in monotonic seconds."""
+        processes = self.processes()
+        begun = time.monotonic()
+        round_s = stop_s + run_s
+        try:
+            for number in range(int(seconds / round_s)):
+                if self.ended:
+                    break
+                # By the clock, so that what a sleep is late by does not add up.
+                _signal_all(processes, signal.SIGSTOP)
+                await anyio.sleep(begun + number * round_s + stop_s - time.monotonic())
+                _signal_all(processes, signal.SIGCONT)
+                await anyio.sleep(begun + (number + 1) * round_s - time.monotonic())
+        finally:
+            _signal_all(processes, signal.SIGCONT)
+        return begun
+
+
+def _signal_all(processes: Iterable[int], number: int) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _become(spec: RunSpec, nothing: int, log: int) -> NoReturn:
