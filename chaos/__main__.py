@@ -14,7 +14,7 @@ import anyio
 from chaos import report, results
 from chaos.errors import ChaosError
 from chaos.lab.errors import LabError
-from chaos.run import Options, run_scenario
+from chaos.run import Options, nodes_of, run_scenario
 from chaos.scenarios import SCENARIOS
 from cluster.errors import ClusterError
 
@@ -24,6 +24,11 @@ examples:
   python -m chaos run power-off
   python -m chaos run power-off --nodes 5 --repeat 20 --json power-off.json
   python -m chaos run node-returns --repeat 3 --seed 7
+  python -m chaos run api-down-long --lasts 60 --check
+"""
+
+EXIT_CODES = """
+exit codes: 0 every run counted; 1 a run failed, or the lab did; 2 wrong usage; 3 with --check, a promise was not kept
 """
 
 
@@ -48,18 +53,33 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run a scenario and report what it cost",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument(
         "scenario", choices=sorted(SCENARIOS), metavar="SCENARIO", help=", ".join(sorted(SCENARIOS))
     )
-    run.add_argument("--nodes", type=_count(2, 60), default=3, help="nodes of the lab (default 3)")
+    run.add_argument(
+        "--nodes", type=_count(2, 60), help="nodes of the lab (default 3, or as many as the scenario needs)"
+    )
     run.add_argument("--repeat", type=_count(1, 1000), default=5, help="runs, all in one lab (default 5)")
     run.add_argument(
-        "--services", type=_count(1, 10), default=4, help="services, each with an address (default 4)"
+        "--services",
+        type=_count(1, 250),
+        help="services, each with an address (default: the scenario's, mostly 4)",
     )
-    run.add_argument("--rate", type=_count(50, 1000), default=250, help="echoes a second (default 250)")
+    run.add_argument(
+        "--rate", type=_count(50, 1000), help="echoes a second (default: the scenario's, mostly 250)"
+    )
+    run.add_argument(
+        "--lasts",
+        type=_count(1, 3600),
+        metavar="SECONDS",
+        help="how long the fault, or the absence before it, lasts where the scenario has such a time",
+    )
+    run.add_argument(
+        "--check", action="store_true", help="end with code 3 when a promise of the scenario was not kept"
+    )
     run.add_argument(
         "--seed", type=_count(0, 2**63), help="makes the same choices again (default: a random one)"
     )
@@ -68,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; 0 when every run counted, 1 when one failed, 2 for wrong usage."""
+    """Run the command line; 0 when every run counted, 1 when one failed, 2 for wrong usage, 3 as --check says."""
     args = _parser().parse_args(argv)
     if args.command == "list":
         for name, scenario in SCENARIOS.items():
-            print(f"{name:16} {scenario.summary}")
+            print(f"{name:22} {scenario.summary}")
         return 0
     began = time.monotonic()
 
@@ -81,12 +101,18 @@ def main(argv: list[str] | None = None) -> int:
 
     seed = random.SystemRandom().randrange(2**31) if args.seed is None else args.seed
     options = Options(
-        nodes=args.nodes, repeat=args.repeat, seed=seed, services=args.services, rate=float(args.rate)
+        nodes=args.nodes,
+        repeat=args.repeat,
+        seed=seed,
+        services=args.services,
+        rate=args.rate,
+        lasts_s=args.lasts,
     )
-    say(f"{args.scenario}: {SCENARIOS[args.scenario].summary}")
-    say(f"{options.nodes} nodes, {options.repeat} runs, seed {seed}")
+    scenario = SCENARIOS[args.scenario]
+    say(f"{args.scenario}: {scenario.summary}")
+    say(f"{nodes_of(scenario, options)} nodes, {options.repeat} runs, seed {seed}")
     try:
-        result = anyio.run(run_scenario, SCENARIOS[args.scenario], options, say)
+        result = anyio.run(run_scenario, scenario, options, say)
     except (ChaosError, LabError, ClusterError) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1
@@ -96,7 +122,9 @@ def main(argv: list[str] | None = None) -> int:
     print("", *report.text(result), sep="\n")
     if args.json:
         Path(args.json).write_text(results.to_json(result), encoding="utf-8")
-    return 1 if any(run.failure for run in result.runs) else 0
+    if any(run.failure for run in result.runs):
+        return 1
+    return 3 if args.check and not result.kept else 0
 
 
 if __name__ == "__main__":

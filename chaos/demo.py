@@ -211,7 +211,7 @@ class Demo:
             observer=observer.record(),
             log=await self._stage.logs(survivors),
             nodes_by_mac=self._stage.macs(),
-            detected_by=power_off.SCENARIO.detected_by,
+            detected_by=power_off.DETECTED_BY,
         )
         run = measure.assess(evidence)
         if run.failure is not None or run.outage_s is None:

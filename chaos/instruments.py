@@ -12,15 +12,19 @@ from typing import Final
 import anyio
 from anyio.abc import Process
 
+from chaos import frames, neighbours, outage, owners
+from chaos import neighbour as neighbour_script
 from chaos import observer as observer_script
-from chaos import outage, owners
 from chaos import probe as probe_script
+from chaos import recorder as recorder_script
 from chaos.errors import ChaosError
 
 Exec = Callable[[Sequence[str]], Awaitable[Process]]
 """Starts a command in a host's network namespace."""
 
 _STOP_WITHIN_S: Final = 5.0
+_TAIL: Final = 1 << 19
+"""Bytes at the end of a record that hold the last seconds of it."""
 
 
 class Instrument:
@@ -35,6 +39,19 @@ class Instrument:
         """What is written so far; the last line may be half there."""
         try:
             return self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+
+    def last_lines(self) -> list[str]:
+        """The first line and the last seconds: a record of minutes is too much to read again and again."""
+        try:
+            with self._path.open("rb") as file:
+                first = file.readline()
+                begin = max(len(first), self._path.stat().st_size - _TAIL)
+                file.seek(begin)
+                if begin > len(first):
+                    file.readline()
+                return [first.decode(), *file.read().decode().splitlines(keepends=True)]
         except FileNotFoundError:
             return []
 
@@ -63,8 +80,8 @@ class Probe(Instrument):
 
     def steady(self, seconds: float) -> bool:
         """True when no answer was missing for longer than noise during the last `seconds`."""
-        lines = self.lines()
-        if not lines:
+        lines = self.last_lines()
+        if not any(lines):
             return False
         now = time.monotonic()
         # The file is a little behind the process.
@@ -80,18 +97,44 @@ class Observer(Instrument):
 
     def settled(self, seconds: float) -> dict[str, str]:
         """The VIPs that one and the same MAC address alone answered for during the last `seconds`, with it."""
-        lines = self.lines()
-        return owners.settled(owners.parse(lines), since=time.monotonic() - seconds) if lines else {}
+        lines = self.last_lines()
+        if not any(lines):
+            return {}
+        return owners.settled(owners.parse(lines), since=time.monotonic() - seconds)
+
+
+class Recorder(Instrument):
+    """chaos/recorder.py at the switch."""
+
+    def record(self) -> frames.FrameRecord:
+        """The record so far."""
+        return frames.parse(self.lines())
+
+
+class Neighbour(Instrument):
+    """chaos/neighbour.py in the client's namespace."""
+
+    def record(self) -> neighbours.NeighbourRecord:
+        """The record so far."""
+        return neighbours.parse(self.lines())
 
 
 async def start_probe(
-    run: Exec, path: Path, mode: str, address: str, port: int, *, rate: float, timeout_s: float = 0.5
+    run: Exec,
+    path: Path,
+    mode: str,
+    address: str,
+    port: int,
+    *,
+    rate: float,
+    timeout_s: float = 0.5,
+    flows: int = 1,
 ) -> Probe:
     """Start asking through `address` from the client."""
     process = await run(
         [
             *(sys.executable, "-I", "-S", probe_script.__file__, mode, address, str(port)),
-            *("--rate", str(rate), "--timeout", str(timeout_s), "--out", str(path)),
+            *("--rate", str(rate), "--timeout", str(timeout_s), "--flows", str(flows), "--out", str(path)),
         ]
     )
     return Probe(f"{mode} probe", process, path)
@@ -104,3 +147,28 @@ async def start_observer(run: Exec, path: Path, vips: Sequence[str], *, interfac
         [sys.executable, "-I", "-S", observer_script.__file__, interface, *asked, "--out", str(path)]
     )
     return Observer("observer", process, path)
+
+
+async def start_recorder(run: Exec, path: Path, network: str, *, interface: str) -> Recorder:
+    """Start recording the ARP frames about the addresses of `network`, at the switch."""
+    process = await run(
+        [
+            *(sys.executable, "-I", "-S", recorder_script.__file__, interface),
+            *("--network", network, "--out", str(path)),
+        ]
+    )
+    return Recorder("recorder", process, path)
+
+
+async def start_neighbour(
+    run: Exec, path: Path, vip: str, *, forget_s: float | None = None, interface: str = "eth0"
+) -> Neighbour:
+    """Start watching the client's neighbour entry for the VIP; with `forget_s` also delete it so often."""
+    forget = ["--forget", str(forget_s)] if forget_s is not None else []
+    process = await run(
+        [
+            *(sys.executable, "-I", "-S", neighbour_script.__file__, interface, vip),
+            *(*forget, "--out", str(path)),
+        ]
+    )
+    return Neighbour("neighbour watcher", process, path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chaos import outage, owners, phases
+import msgspec
+
+from chaos import frames, neighbours, outage, owners, phases
 from chaos.errors import MeasurementError
 from chaos.results import Phases, Run
 
@@ -27,6 +29,18 @@ class Evidence:
     """Log events that count as detection."""
     comes_back: bool = False
     """The fault is the victim's return, so the former owner detects it, not the one that takes over."""
+    victims: tuple[str, ...] = ()
+    frames: frames.FrameRecord | None = None
+    neighbour: neighbours.NeighbourRecord | None = None
+    owned: Mapping[str, str] = field(default_factory=dict)
+    """The node that owned each address while every node was up, of all addresses."""
+    right: Mapping[str, str] = field(default_factory=dict)
+    """The node that owns each of the addresses that the observer asks for once all is at rest."""
+
+    @property
+    def macs(self) -> Mapping[str, str]:
+        """MAC addresses by node."""
+        return {node: mac for mac, node in self.nodes_by_mac.items()}
 
 
 LEAD_S = 1.0
@@ -64,9 +78,9 @@ def assess(evidence: Evidence, *, failure: str | None = None) -> Run:
     after = owner_after(evidence, before)
     since, until = evidence.fault, evidence.end
     suspected, detected, elected = _logged(evidence, before, after)
-    mac = next((mac for mac, node in evidence.nodes_by_mac.items() if node == after), "")
+    mac = evidence.macs.get(after or "", "")
     announced = owners.first_announcement(evidence.observer, evidence.vip, mac, since=since)
-    return Run(
+    run = Run(
         vip=evidence.vip,
         victim=evidence.victim,
         outage_s=gap.seconds if gap else None,
@@ -85,6 +99,41 @@ def assess(evidence: Evidence, *, failure: str | None = None) -> Run:
         suspected_s=suspected,
         held_up_s=outage.held_up_s(evidence.probe, gap) if gap and noticed else 0.0,
         failure=failure,
+        victims=evidence.victims,
+        silent_s=owners.longest_silence_s(evidence.observer, since=since, until=until),
+        waited_s=outage.longest_wait_s(evidence.probe, since=since - LEAD_S),
+        whole_s=outage.whole_s(evidence.probe, since=since),
+    )
+    return _from_frames(evidence, _settled(evidence, run))
+
+
+def _settled(evidence: Evidence, run: Run) -> Run:
+    """When the right owners were there, and when the client knew."""
+    if not evidence.right:
+        return run
+    macs, since = evidence.macs, evidence.fault
+    reached = [owners.alone_since(evidence.observer, vip, macs[node]) for vip, node in evidence.right.items()]
+    known = [at for at in reached if at is not None]
+    settled_s = max(0.0, max(known) - since) if len(known) == len(reached) else None
+    neighbour_s: float | None = None
+    if evidence.neighbour is not None and evidence.vip in evidence.right:
+        mac = macs[evidence.right[evidence.vip]]
+        said = owners.first_announcement(evidence.observer, evidence.vip, mac, since=since)
+        neighbour_s = neighbours.right_s(evidence.neighbour, mac, since=since if said is None else said)
+    return msgspec.structs.replace(run, settled_s=settled_s, neighbour_s=neighbour_s)
+
+
+def _from_frames(evidence: Evidence, run: Run) -> Run:
+    """What the packet record says of the victims' addresses."""
+    if evidence.frames is None or evidence.comes_back:
+        return run
+    macs, since = evidence.macs, evidence.fault
+    owned = {vip: macs[node] for vip, node in evidence.owned.items() if node in evidence.victims}
+    return msgspec.structs.replace(
+        run,
+        back_s=frames.back_s(evidence.frames, owned, set(owned.values()), since=since),
+        strays=frames.strays(evidence.frames, owned, since=since),
+        moves=len(frames.moved(evidence.frames, owned, since=since, until=evidence.end)),
     )
 
 

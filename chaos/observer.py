@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
         help="addresses to ask from, no other host's (default 198.18.0.3 to .6)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=900.0, help="end by itself after this time (default 900)"
+        "--seconds", type=float, default=1800.0, help="end by itself after this time (default 1800)"
     )
     parser.add_argument("--out", required=True, help="file for the record")
     args = parser.parse_args(argv)

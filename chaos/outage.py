@@ -160,6 +160,27 @@ def sent_and_lost(record: ProbeRecord, *, since: float) -> tuple[int, int]:
     return len(numbers), len(numbers - {answer.number for answer in record.answered})
 
 
+def longest_wait_s(record: ProbeRecord, *, since: float) -> float | None:
+    """The longest time from a question sent at or after `since` to its answer, seconds; None when none was answered."""
+    sent = {question.number: question.at for question in record.sent if question.at >= since}
+    return max(
+        (answer.at - sent[answer.number] for answer in record.answered if answer.number in sent), default=None
+    )
+
+
+def whole_s(record: ProbeRecord, *, since: float) -> float:
+    """How long after `since` the last question was sent that was never answered, seconds; 0 when there was none."""
+    answered = {answer.number for answer in record.answered}
+    return max(
+        (
+            question.at - since
+            for question in record.sent
+            if question.at >= since and question.number not in answered
+        ),
+        default=0.0,
+    )
+
+
 def steady(record: ProbeRecord, *, since: float, until: float) -> bool:
     """True when between `since` and `until` no answer was missing for longer than noise."""
     arrivals = sorted(answer.at for answer in record.answered if since <= answer.at <= until)

@@ -168,12 +168,33 @@ def no_owner_s(record: ObserverRecord, *, since: float, until: float) -> float:
     return _union_s(record, since, until, lambda owners: not owners)
 
 
+def longest_silence_s(
+    record: ObserverRecord, *, since: float, until: float, vips: Iterable[str] | None = None
+) -> float:
+    """The longest time between `since` and `until` in which nobody answered for one VIP (of `vips`, else of all), seconds."""
+    return max(
+        (
+            min(interval.end, until) - max(interval.start, since)
+            for vip in (record.vips if vips is None else vips)
+            for interval in intervals(record, vip)
+            if not interval.owners and interval.end > since and interval.start < until
+        ),
+        default=0.0,
+    )
+
+
 def owner_at(record: ObserverRecord, vip: str, at: float) -> frozenset[str]:
     """The MAC addresses that answered for `vip` at that time; empty when nobody did or nobody asked."""
     for interval in intervals(record, vip):
         if interval.start <= at < interval.end:
             return interval.owners
     return frozenset()
+
+
+def alone_since(record: ObserverRecord, vip: str, mac: str) -> float | None:
+    """Since when `mac` alone has answered for `vip` without a break, monotonic seconds; None when it does not."""
+    seen = intervals(record, vip)
+    return seen[-1].start if seen and seen[-1].owners == {mac} else None
 
 
 def first_announcement(record: ObserverRecord, vip: str, mac: str, *, since: float) -> float | None:

@@ -5,8 +5,8 @@ Runs as a script of its own inside the client's network namespace, with the stan
     python -I -S chaos/probe.py udp  198.18.1.0 7    --rate 250 --out FILE
     python -I -S chaos/probe.py http 198.18.1.0 80   --rate 50 --timeout 0.5 --out FILE
 
-`udp` sends numbered datagrams from one socket to an echo server whose answer ends with the datagram it
-got (what stands before it names the server). `http` makes independent GETs, each on a connection of its
+`udp` sends numbered datagrams from one socket (from --flows sockets in turn) to an echo server whose answer ends with
+the datagram it got (what stands before it names the server). `http` makes independent GETs, each on a connection of its
 own; only status 200 is an answer.
 
 FILE gets one JSON array a line, in the order of events, times in seconds of the monotonic clock:
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import selectors
 import signal
@@ -67,31 +68,35 @@ class Record:
 
 
 class UdpProbe:
-    """Numbered datagrams from one socket."""
+    """Numbered datagrams from some sockets in turn, each of which is a flow of its own."""
 
-    def __init__(self, record: Record, selector: selectors.BaseSelector, target: tuple[str, int]) -> None:
+    def __init__(
+        self, record: Record, selector: selectors.BaseSelector, target: tuple[str, int], flows: int = 1
+    ) -> None:
         self._record = record
         self._target = target
-        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
         self._open: set[int] = set()
-        selector.register(self._socket, selectors.EVENT_READ, self._readable)
+        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+        self._sockets = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(flows)]
+        for sock in self._sockets:
+            sock.setblocking(False)
+            selector.register(sock, selectors.EVENT_READ, functools.partial(self._readable, sock))
 
     def send(self, number: int, now: float) -> None:
         """Ask once; a send that the kernel refuses is a question without an answer."""
         self._record.add("sent", number, now)
         self._open.add(number)
         with contextlib.suppress(OSError):
-            self._socket.sendto(_NUMBER.pack(_MAGIC, number), self._target)
+            sock = self._sockets[number % len(self._sockets)]
+            sock.sendto(_NUMBER.pack(_MAGIC, number), self._target)
 
     def expire(self, now: float) -> None:
         """Nothing to give up: a datagram costs nothing while it is awaited."""
 
-    def _readable(self, _events: int) -> None:
+    def _readable(self, sock: socket.socket, _events: int) -> None:
         while True:
             try:
-                data = self._socket.recv(2048)
+                data = sock.recv(2048)
             except BlockingIOError:
                 return
             except OSError:
@@ -232,8 +237,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--timeout", type=float, default=0.5, help="http: seconds a GET may take (default 0.5)"
     )
+    parser.add_argument("--flows", type=int, default=1, help="udp: sockets to send from in turn (default 1)")
     parser.add_argument(
-        "--seconds", type=float, default=600.0, help="end by itself after this time (default 600)"
+        "--seconds", type=float, default=1800.0, help="end by itself after this time (default 1800)"
     )
     parser.add_argument("--out", required=True, help="file for the record")
     args = parser.parse_args(argv)
@@ -254,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
         record.add("probe", args.mode, args.address, args.port, 1 / args.rate, began, time.time())
         record.flush(began, force=True)
         probe = (
-            UdpProbe(record, selector, target)
+            UdpProbe(record, selector, target, args.flows)
             if args.mode == "udp"
             else HttpProbe(record, selector, target, args.timeout)
         )

@@ -15,7 +15,19 @@ _LABELS = {
     "elected_s": "elected after",
     "announced_s": "announced after",
     "answered_s": "answered after",
+    "back_s": "all announced after",
+    "silent_s": "no owner at a stretch",
+    "settled_s": "settled after",
+    "neighbour_s": "client misled for",
+    "waited_s": "longest answer",
+    "whole_s": "last echo lost after",
+    "strays": "stray frames",
+    "moves": "addresses moved",
+    "calm_writes": "API writes at rest",
 }
+
+_ALWAYS = FIGURES[:8]
+"""Shown also where no run has them."""
 
 LEGEND = (
     "outage: longest gap between two answers (the probe's interval included). two owners, no owner: how long the"
@@ -49,19 +61,37 @@ def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 def table(result: Result) -> list[str]:
     """The figures of all runs: n, min, p50, p90, max."""
-    rows: list[tuple[str, ...]] = [("", "n", "min", "p50", "p90", "max")]
-    for name in FIGURES:
-        found = result.summary[name]
-        rows.append((_LABELS[name], str(found.n), *(_cell(name, value) for value in _shown(found))))
+    bound = "promised" if result.promise or result.typical else ""
+    rows: list[tuple[str, ...]] = [("", "n", "min", "p50", "p90", "max", bound)]
+    for name, found in result.summary.items():
+        if found.n or name in _ALWAYS or name in result.promise:
+            cells = [cell(name, value) for value in _shown(found)]
+            rows.append((label(name), str(found.n), *cells, promised(result, name)))
     return columns(rows)
+
+
+def promised(result: Result, name: str) -> str:
+    """The bounds of one figure: of the median, and of every run."""
+    words = []
+    if name in result.typical:
+        words.append(f"p50 {cell(name, result.typical[name])}")
+    if name in result.promise:
+        words.append(cell(name, result.promise[name]))
+    return ", ".join(words)
+
+
+def label(name: str) -> str:
+    """A figure's name for people."""
+    return _LABELS.get(name, name.removesuffix("_s").replace("_", " "))
 
 
 def _shown(found: Figure) -> tuple[float | None, ...]:
     return (found.min, found.p50, found.p90, found.max)
 
 
-def _cell(name: str, value: float | None) -> str:
-    if name == "lost":
+def cell(name: str, value: float | None) -> str:
+    """A figure for people: names of durations end with _s, the others count."""
+    if not name.endswith("_s"):
         return "-" if value is None else f"{value:g}"
     return duration(value)
 
@@ -70,9 +100,11 @@ def run_line(number: int, run: Run) -> str:
     """One run in one line."""
     if run.failure is not None:
         return f"run {number}: {run.vip}: FAILED: {run.failure}"
+    variant = f" ({run.variant})" if run.variant else ""
+    broken = f"; BROKEN: {'; '.join(run.broken)}" if run.broken else ""
     return (
-        f"run {number}: {run.vip}: {run.owner_before} -> {run.owner_after}, outage {duration(run.outage_s)},"
-        f" {run.lost} of {run.sent} echoes lost; {steps(run)}"
+        f"run {number}{variant}: {run.vip}: {run.owner_before} -> {run.owner_after},"
+        f" outage {duration(run.outage_s)}, {run.lost} of {run.sent} echoes lost; {steps(run)}{broken}"
     )
 
 
@@ -137,4 +169,13 @@ def text(result: Result) -> list[str]:
     """The whole report of one scenario."""
     good = sum(run.failure is None for run in result.runs)
     head = f"{result.scenario}: {result.nodes} nodes, {good} runs, seed {result.seed}, commit {result.commit}"
-    return [head, "", *table(result), "", *explanation(result), "", LEGEND]
+    return [head, "", *table(result), "", *verdict(result), *explanation(result), "", LEGEND]
+
+
+def verdict(result: Result) -> list[str]:
+    """Whether the promises were kept, and what was not."""
+    if result.kept is None or not (result.promise or result.typical or result.broken):
+        return []
+    if result.kept:
+        return ["All promises were kept.", ""]
+    return ["NOT KEPT:", *(f"  {what}" for what in result.broken), ""]

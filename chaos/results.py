@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -41,6 +41,44 @@ class Run(msgspec.Struct, frozen=True):
     """For so much of the outage the probe itself did not run: the machine was too busy to measure."""
     failure: str | None = None
     """Why the run does not count, None when it does."""
+    victims: tuple[str, ...] = ()
+    """All nodes that were hit, `victim` first."""
+    variant: str = ""
+    """Which of its forms the scenario had."""
+    back_s: float | None = None
+    """Packet record: by then another node had announced every address of the victims, those not asked for too."""
+    silent_s: float | None = None
+    """The longest time for which nobody answered for one and the same address."""
+    settled_s: float | None = None
+    """From then on the right owner alone answered for every address that the observer asks for."""
+    neighbour_s: float | None = None
+    """For so long after the right owner's announcement the client's neighbour entry still named another one."""
+    waited_s: float | None = None
+    """The longest that an answered echo took, from a second before the fault on."""
+    whole_s: float | None = None
+    """The last echo without an answer was sent so long after the fault; 0 when there was none."""
+    strays: int | None = None
+    """Packet record: frames by which a victim claimed an address after another had announced it and before it asked again."""
+    moves: int | None = None
+    """Packet record: addresses of the victims that another node announced."""
+    calm_writes: int | None = None
+    """Writes of vipring to the API (Leases excepted) while all was at rest before the fault."""
+    writes: dict[str, int] = {}
+    """The same for the time from the fault on, by what they were."""
+    facts: dict[str, float] = {}
+    """Figures of this scenario alone."""
+    kept: bool | None = None
+    """Every promise of the scenario was kept in this run; None where none was checked."""
+    broken: tuple[str, ...] = ()
+    """The promises that were not, each with what was found."""
+
+    def value(self, name: str) -> float | None:
+        """A figure by its name, wherever it is kept; None where there is none."""
+        if name in self.facts:
+            return self.facts[name]
+        holder = self.phases if name in Phases.__struct_fields__ else self
+        found = getattr(holder, name, None)
+        return found if isinstance(found, int | float) else None
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -63,6 +101,14 @@ class Result(msgspec.Struct, frozen=True):
     commit: str
     runs: tuple[Run, ...]
     summary: dict[str, Figure]
+    promise: dict[str, float] = {}
+    """The highest value of a figure that is allowed in any run."""
+    typical: dict[str, float] = {}
+    """The highest median that is allowed."""
+    kept: bool | None = None
+    """No run failed and all promises were kept; None where none was checked."""
+    broken: tuple[str, ...] = ()
+    """What was not kept, by run."""
 
 
 FIGURES = (
@@ -74,8 +120,17 @@ FIGURES = (
     "elected_s",
     "announced_s",
     "answered_s",
+    "back_s",
+    "silent_s",
+    "settled_s",
+    "neighbour_s",
+    "waited_s",
+    "whole_s",
+    "strays",
+    "moves",
+    "calm_writes",
 )
-"""The figures of a summary, in the order of the table."""
+"""The figures of a summary, in the order of the table; those of a scenario alone follow."""
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
@@ -95,10 +150,37 @@ def figure(values: Iterable[float | None]) -> Figure:
 def summarise(runs: Iterable[Run]) -> dict[str, Figure]:
     """Every figure over the runs that did not fail."""
     good = [run for run in runs if run.failure is None]
-    return {
-        name: figure(getattr(run.phases if hasattr(run.phases, name) else run, name) for run in good)
-        for name in FIGURES
-    }
+    names = dict.fromkeys([*FIGURES, *(name for run in good for name in run.facts)])
+    return {name: figure(run.value(name) for run in good) for name in names}
+
+
+def judge(run: Run, promise: Mapping[str, float], noted: Sequence[str] = ()) -> Run:
+    """The run with its promises checked; `noted` is what the scenario itself found broken.
+
+    A figure that a promise bounds and that is not there was not reached: that is broken too.
+    """
+    broken = list(noted)
+    for name, bound in promise.items():
+        found = run.value(name)
+        if found is None or found > bound:
+            broken.append(f"{name} {'not reached' if found is None else f'{found:.4g}'}, promised {bound:g}")
+    return msgspec.structs.replace(run, kept=not broken and run.failure is None, broken=tuple(broken))
+
+
+def conclude(result: Result) -> Result:
+    """The result with the promises of all runs put together."""
+    broken = [
+        f"run {number}: {what}"
+        for number, run in enumerate(result.runs, 1)
+        for what in (*run.broken, *([run.failure] if run.failure is not None else []))
+    ]
+    for name, bound in result.typical.items():
+        found = result.summary[name].p50
+        if found is None or found > bound:
+            broken.append(
+                f"median {name} {'not reached' if found is None else f'{found:.4g}'}, promised {bound:g}"
+            )
+    return msgspec.structs.replace(result, kept=not broken, broken=tuple(broken))
 
 
 def to_json(result: object) -> str:

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+import msgspec
 
 import chaos
-from chaos import install, instruments, measure, results, revision
+from chaos import install, instruments, measure, results, revision, writes
 from chaos.errors import ChaosError
 from chaos.lab.lab import Lab
 from chaos.lab.plan import CLIENT
+from chaos.observer import MAX_VIPS
 from chaos.report import run_line
 from chaos.results import Result, Run
 from chaos.scenarios.model import Scenario
-from chaos.stage import Say, Stage, until
+from chaos.stage import Say, Scene, Stage, until
 from chaos.status import SpeakerStatus
 
 SETTLE_S: Final = 90.0
@@ -29,35 +31,53 @@ CALM_S: Final = 2.0
 """At rest means: for so long no answer missing and one owner for each VIP, seconds."""
 
 
+FORGET_S: Final = 0.1
+"""How often a cold client forgets its neighbour entry, seconds."""
+
+SEGMENT: Final = "br-data"
+"""The bridge of the lab's data network."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What `python -m chaos run` takes."""
+    """What `python -m chaos run` takes; None leaves it to the scenario."""
 
-    nodes: int = 3
+    nodes: int | None = None
     repeat: int = 5
     seed: int = 0
-    services: int = 4
-    rate: float = 250.0
+    services: int | None = None
+    rate: float | None = None
+    lasts_s: float | None = None
 
 
 async def run_scenario(scenario: Scenario, options: Options, say: Say) -> Result:
     """All runs of a scenario in one lab. Raises ChaosError when the lab cannot be brought to a start of a run."""
     rng = random.Random(options.seed)
     runs: list[Run] = []
-    async with Lab(nodes=options.nodes, say=say) as lab:
+    nodes = nodes_of(scenario, options)
+    async with Lab(nodes=nodes, say=say) as lab:
         stage = Stage(lab)
-        vips = await prepare(stage, options.services, say)
+        vips = await prepare(stage, options.services or scenario.services, say)
         for number in range(1, options.repeat + 1):
-            runs.append(await _run(stage, scenario, vips, rng, options))
+            runs.append(await _Run(stage, scenario, options, vips, rng, number).play())
             say(run_line(number, runs[-1]))
-    return Result(
-        scenario=scenario.name,
-        nodes=options.nodes,
-        seed=options.seed,
-        commit=revision.commit(Path(chaos.__file__).parent.parent),
-        runs=tuple(runs),
-        summary=results.summarise(runs),
+    return results.conclude(
+        Result(
+            scenario=scenario.name,
+            nodes=nodes,
+            seed=options.seed,
+            commit=revision.commit(Path(chaos.__file__).parent.parent),
+            runs=tuple(runs),
+            summary=results.summarise(runs),
+            promise=dict(scenario.promise),
+            typical=dict(scenario.typical),
+        )
     )
+
+
+def nodes_of(scenario: Scenario, options: Options) -> int:
+    """Nodes of the lab: as many as asked for, and never fewer than the scenario needs."""
+    return max(options.nodes or 0, scenario.nodes)
 
 
 async def prepare(stage: Stage, services: int, say: Say) -> list[str]:
@@ -71,57 +91,180 @@ async def prepare(stage: Stage, services: int, say: Say) -> list[str]:
     await stage.lab.apply(install.echo_objects(stage.nodes, names))
     await stage.ring_is(stage.nodes, 90)
     vips = await stage.external_ips(names, 60)
-    say(f"ring of {len(stage.nodes)}; {', '.join(f'{name} has {vip}' for name, vip in vips.items())}")
+    told = [f"{name} has {vip}" for name, vip in list(vips.items())[:MAX_VIPS]]
+    more = f" and {len(vips) - len(told)} more" if len(vips) > len(told) else ""
+    say(f"ring of {len(stage.nodes)}; {', '.join(told)}{more}")
     return sorted(vips.values())
 
 
-async def _run(
-    stage: Stage,
-    scenario: Scenario,
-    vips: Sequence[str],
-    rng: random.Random,
-    options: Options,
-) -> Run:
-    lab = stage.lab
-    # Where the lab keeps its own files, so that no end of this process, however sudden, leaves them behind.
-    directory = lab.run_dir
-    observer = await instruments.start_observer(lab.observer_exec, directory / "observer.jsonl", vips)
-    started: list[instruments.Instrument] = [observer]
-    try:
-        owner = await _at_rest(stage, observer, vips, stage.nodes)
-        vip = rng.choice(list(vips))
-        victim = owner[vip]
-        await _withdraw_backend(stage, victim)
-        await scenario.before(stage, victim)
-        up = [node for node in stage.nodes if node != victim] if scenario.comes_back else stage.nodes
-        await _at_rest(stage, observer, vips, up)
-        probe = await instruments.start_probe(
-            lab.client_exec, directory / "probe.jsonl", "udp", vip, install.ECHO_PORT, rate=options.rate
-        )
-        started.append(probe)
-        await until(f"{vip} is not answered steadily", _steady(probe), 30)
-        # The fault must not keep step with the ring's own probing.
-        await anyio.sleep(rng.random())
-        fault = await scenario.fault(stage, victim)
-        if scenario.forget_neighbour:
-            await _forget(stage, vip)
-        up = [node for node in stage.nodes if node != victim] if scenario.down_after else stage.nodes
-        failure: str | None = None
+class _Run:
+    """One run of a scenario: instruments around a fault."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        scenario: Scenario,
+        options: Options,
+        vips: Sequence[str],
+        rng: random.Random,
+        number: int,
+    ) -> None:
+        self._stage = stage
+        self._scenario = scenario
+        self._options = options
+        self._vips = vips
+        self._rng = rng
+        self._number = number
+        # Where the lab keeps its own files, so that no end of this process, however sudden, leaves them behind.
+        self._directory = stage.lab.run_dir
+        self._started: list[instruments.Instrument] = []
+
+    async def play(self) -> Run:
+        """The whole run, and everything put right after it."""
+        lab, stage = self._stage.lab, self._stage
         try:
-            await _at_rest(stage, observer, vips, up, probe=probe, fault=fault)
+            recorder = await instruments.start_recorder(
+                lab.switch_exec, self._directory / "frames.jsonl", install.POOL, interface=SEGMENT
+            )
+            self._started.append(recorder)
+            scene = stage.scene = await self._cast(recorder)
+            run = await self._measure(scene)
+        finally:
+            for one in self._started:
+                one.kill()
+        await self._scenario.after(stage, scene.victims[0])
+        await stage.ring_is(stage.nodes, SETTLE_S)
+        await stage.return_backends()
+        return run
+
+    async def _cast(self, recorder: instruments.Recorder) -> Scene:
+        """Who owns what, what the client asks through, and who is hit."""
+        owners = await _agreed(self._stage, self._vips)
+        vip = self._rng.choice(list(self._vips))
+        others = [node for node in self._stage.nodes if node != owners[vip]]
+        more = self._scenario.victims(len(self._stage.nodes)) - 1
+        lasts_s = self._options.lasts_s
+        return Scene(
+            number=self._number,
+            rng=self._rng,
+            vip=vip,
+            owners=owners,
+            victims=(owners[vip], *self._rng.sample(others, more)),
+            lasts_s=self._scenario.lasts_s if lasts_s is None else lasts_s,
+            recorder=recorder,
+        )
+
+    async def _measure(self, scene: Scene) -> Run:
+        lab, stage, scenario = self._stage.lab, self._stage, self._scenario
+        watched = watched_of(scene)
+        observer = await instruments.start_observer(
+            lab.observer_exec, self._directory / "observer.jsonl", watched
+        )
+        self._started.append(observer)
+        await _at_rest(stage, observer, watched, stage.nodes)
+        if not scenario.keeps_backends:
+            await stage.withdraw_backends(scene.victims)
+        await scenario.before(stage, scene.victims[0])
+        up = [node for node in stage.nodes if not (scenario.comes_back and node in scene.victims)]
+        await _at_rest(stage, observer, watched, up)
+        calm = await writes.count(lab.api)
+        probe, neighbour = await self._start_client(scene)
+        await until(f"{scene.vip} is not answered steadily", _steady(probe), 30)
+        # The fault must not keep step with the ring's own probing.
+        await anyio.sleep(self._rng.random())
+        before = await writes.count(lab.api)
+        fault = await scenario.fault(stage, scene.victims[0])
+        if scenario.forget_neighbour:
+            await _forget(stage, scene.vip)
+        if scenario.down_after:
+            scene.off.update(scene.victims)
+        up = [node for node in stage.nodes if node not in scene.off]
+        failure: str | None = None
+        right: dict[str, str] = {}
+        try:
+            right = await _at_rest(stage, observer, watched, up, probe=probe, fault=fault)
         except ChaosError as error:
             failure = str(error)
         end = time.monotonic()
-        for instrument in (probe, observer):
+        for instrument in self._started:
             await instrument.stop()
-        run = await _assess(stage, scenario, vip, victim, (fault, end), (probe, observer), failure)
-    finally:
-        for one in started:
-            one.kill()
-    await scenario.after(stage, victim)
-    await stage.ring_is(stage.nodes, SETTLE_S)
-    await stage.label(f"echo-{victim}", {install.BACKEND_LABEL: "yes"})
-    return run
+        evidence = measure.Evidence(
+            vip=scene.vip,
+            victim=scene.victims[0],
+            fault=fault,
+            end=end,
+            probe=probe.record(),
+            observer=observer.record(),
+            log=await stage.logs(up),
+            nodes_by_mac=stage.macs(),
+            detected_by=scenario.detected_by,
+            comes_back=scenario.comes_back,
+            victims=scene.victims,
+            frames=scene.recorder.record(),
+            neighbour=neighbour.record(),
+            owned=scene.owners,
+            right=right,
+        )
+        run = measure.assess(evidence, failure=failure)
+        return self._with_scene(run, scene, calm, before, await writes.count(lab.api))
+
+    def _with_scene(
+        self, run: Run, scene: Scene, calm: writes.Writes, before: writes.Writes, after: writes.Writes
+    ) -> Run:
+        run = msgspec.structs.replace(
+            run,
+            variant=scene.variant,
+            facts=scene.facts,
+            calm_writes=sum(writes.between(calm, before).values()),
+            writes=writes.between(before, after),
+        )
+        return results.judge(run, self._scenario.promise, scene.broken)
+
+    async def _start_client(self, scene: Scene) -> tuple[instruments.Probe, instruments.Neighbour]:
+        lab, scenario = self._stage.lab, self._scenario
+        neighbour = await instruments.start_neighbour(
+            lab.client_exec,
+            self._directory / "neighbour.jsonl",
+            scene.vip,
+            forget_s=FORGET_S if scenario.cold else None,
+        )
+        self._started.append(neighbour)
+        probe = await instruments.start_probe(
+            lab.client_exec,
+            self._directory / "probe.jsonl",
+            "udp",
+            scene.vip,
+            install.ECHO_PORT,
+            rate=self._options.rate or scenario.rate,
+            flows=scenario.flows,
+        )
+        # Stopped first, while the others still look on.
+        self._started.insert(0, probe)
+        return probe, neighbour
+
+
+def watched_of(scene: Scene) -> list[str]:
+    """The addresses that the observer asks for: all, or where they are too many, the client's and others of the victims."""
+    if len(scene.owners) <= MAX_VIPS:
+        return sorted(scene.owners)
+    hit = [vip for vip, node in sorted(scene.owners.items()) if node in scene.victims and vip != scene.vip]
+    return sorted([scene.vip, *scene.rng.sample(hit, min(MAX_VIPS - 1, len(hit)))])
+
+
+async def _agreed(stage: Stage, vips: Sequence[str]) -> dict[str, str]:
+    """Wait until all speakers name the same owner for each address; the owners."""
+    owners: dict[str, str] = {}
+
+    async def agreed() -> bool:
+        views = await stage.statuses(stage.nodes)
+        named = [view.owners() for view in views.values()]
+        if len(views) < len(stage.nodes) or any(one != named[0] for one in named):
+            return False
+        owners.update({vip: node for vip, node in named[0].items() if node is not None and vip in vips})
+        return len(owners) == len(vips)
+
+    await until("the speakers do not agree on the owners", agreed, SETTLE_S)
+    return owners
 
 
 async def _forget(stage: Stage, vip: str) -> None:
@@ -199,40 +342,3 @@ def unrest(
                     f"{settled[vip]} answers for {vip}, but {node} says that {views[node].owner(vip)} owns it"
                 )
     return ""
-
-
-async def _withdraw_backend(stage: Stage, node: str) -> None:
-    """Take the echo Pod of a node out of service: a scenario measures the address, not the loss of a backend."""
-    await stage.label(f"echo-{node}", {install.BACKEND_LABEL: "no"})
-    names = list(await stage.services())
-
-    async def gone() -> bool:
-        return all([node not in await stage.ready_nodes(name) for name in names])
-
-    await until(f"the echo server on {node} is still a backend", gone, 30)
-
-
-async def _assess(
-    stage: Stage,
-    scenario: Scenario,
-    vip: str,
-    victim: str,
-    times: tuple[float, float],
-    records: tuple[instruments.Probe, instruments.Observer],
-    failure: str | None,
-) -> Run:
-    probe, observer = records
-    alive = [node for node in stage.nodes if node != victim or not scenario.down_after]
-    evidence = measure.Evidence(
-        vip=vip,
-        victim=victim,
-        fault=times[0],
-        end=times[1],
-        probe=probe.record(),
-        observer=observer.record(),
-        log=await stage.logs(alive),
-        nodes_by_mac=stage.macs(),
-        detected_by=scenario.detected_by,
-        comes_back=scenario.comes_back,
-    )
-    return measure.assess(evidence, failure=failure)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 import msgspec
 
-from chaos import install, phases
+from chaos import install, instruments, phases
 from chaos.errors import ChaosError
 from chaos.lab.lab import Lab
 from chaos.status import SpeakerStatus, decode
@@ -42,11 +44,57 @@ async def until(what: str, condition: Callable[[], Awaitable[bool]], seconds: fl
         await anyio.sleep(_POLL_S)
 
 
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """One run of a scenario, as its acts see it (`Stage.scene`) and add to it."""
+
+    number: int
+    """Counts from 1."""
+    rng: random.Random
+    vip: str
+    """What the client asks through."""
+    owners: Mapping[str, str]
+    """Who owned each address while every node was up."""
+    victims: tuple[str, ...]
+    """The nodes that are hit; the first owns `vip`."""
+    lasts_s: float
+    """How long the fault lasts, seconds; 0 where that has no meaning."""
+    recorder: instruments.Recorder
+    """The packet record so far."""
+    off: set[str] = field(default_factory=set)
+    """Nodes that stay off until the scenario's `after`."""
+    withdrawn: set[str] = field(default_factory=set)
+    """Nodes whose backends are out of service for this run."""
+    variant: str = ""
+    """Which of its forms this run of the scenario had."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """Figures of this scenario alone, for `Scenario.promise` to bound."""
+    broken: list[str] = field(default_factory=list)
+    """Promises that the fault itself found broken."""
+
+    def require(self, kept: bool, promise: str) -> None:
+        """Note a promise that was not kept."""
+        if not kept:
+            self.broken.append(promise)
+
+
 class Stage:
     """What can be asked of vipring in a lab, from outside: the API, `/status`, logs."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self._scene: Scene | None = None
+
+    @property
+    def scene(self) -> Scene:
+        """The present run. Raises ChaosError between runs."""
+        if self._scene is None:
+            raise ChaosError("no scenario is running")
+        return self._scene
+
+    @scene.setter
+    def scene(self, scene: Scene) -> None:
+        self._scene = scene
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -119,12 +167,12 @@ class Stage:
         await until(f"no external address for {', '.join(names)}", there, seconds)
         return {name: addresses[name] for name in names}
 
-    async def ready_nodes(self, service: str) -> list[str]:
-        """The node of each ready endpoint of a Service in `default`."""
+    async def ready_nodes(self, service: str | None = None) -> list[str]:
+        """The node of each of the ready endpoints of a Service in `default`, of all of them where none is named."""
         slices, _ = await self.lab.api.list(
             "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
             EndpointSlice,
-            label_selector=f"kubernetes.io/service-name={service}",
+            label_selector=f"kubernetes.io/service-name={service}" if service is not None else "",
         )
         return [
             endpoint.node_name or ""
@@ -142,6 +190,24 @@ class Stage:
         await self.lab.api.patch(
             f"/api/v1/namespaces/default/pods/{pod}", {"metadata": {"labels": dict(labels)}}, msgspec.Raw
         )
+
+    async def withdraw_backends(self, nodes: Iterable[str]) -> None:
+        """Take the echo Pods of some nodes out of service for this run: it is the address that is measured, not the
+        loss of a backend."""
+        gone = set(nodes)
+        self.scene.withdrawn |= gone
+        for node in sorted(gone):
+            await self.label(f"echo-{node}", {install.BACKEND_LABEL: "no"})
+
+        async def left() -> bool:
+            return not gone & set(await self.ready_nodes())
+
+        await until(f"the echo servers on {', '.join(sorted(gone))} are still backends", left, 30)
+
+    async def return_backends(self) -> None:
+        """Undo `withdraw_backends`."""
+        for node in sorted(self.scene.withdrawn):
+            await self.label(f"echo-{node}", {install.BACKEND_LABEL: "yes"})
 
     async def pods(self, selector: str) -> list[Pod]:
         """Pods in `default` that carry these labels and are not being deleted."""

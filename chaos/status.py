@@ -28,6 +28,14 @@ class Ring(msgspec.Struct, frozen=True):
     members: tuple[Member, ...] = ()
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """Where one speaker's claim for an address stands, and which member holds it (docs/claims.md)."""
+
+    state: str
+    reason: str = ""
+    holder: str = ""
+
+
 class Vip(msgspec.Struct, frozen=True):
     """One address: who owns it in this speaker's view, and whether this speaker announces it."""
 
@@ -35,6 +43,7 @@ class Vip(msgspec.Struct, frozen=True):
     services: tuple[str, ...] = ()
     owner: str | None = None
     announcing: bool = False
+    claim: Claim | None = None
 
 
 class SpeakerStatus(msgspec.Struct, frozen=True):
@@ -54,6 +63,14 @@ class SpeakerStatus(msgspec.Struct, frozen=True):
     def owner(self, address: str) -> str | None:
         """Who owns the address in this speaker's view."""
         return next((vip.owner for vip in self.vips if vip.address == address), None)
+
+    def claim(self, address: str) -> Claim | None:
+        """This speaker's claim for the address, None where it has none."""
+        return next((vip.claim for vip in self.vips if vip.address == address), None)
+
+    def owners(self) -> dict[str, str | None]:
+        """Who owns each address in this speaker's view."""
+        return {vip.address: vip.owner for vip in self.vips}
 
 
 def decode(data: bytes) -> SpeakerStatus:

@@ -149,6 +149,8 @@ class Agent:
         match request.op:
             case "kill":
                 return Reply(at=run.signal(request.signal), pid=run.pid)
+            case "kill_children":
+                return Reply(at=run.signal_children(request.signal), pid=run.pid)
             case "throttle":
                 at = await run.throttle(request.seconds, stop_s=request.stop_s, run_s=request.run_s)
                 return Reply(at=at, pid=run.pid)

@@ -14,7 +14,7 @@ import msgspec
 
 from chaos.lab.errors import LabError
 
-Op = Literal["power_off", "power_on", "kill", "throttle", "disconnect", "connect"]
+Op = Literal["power_off", "power_on", "kill", "kill_children", "throttle", "disconnect", "connect"]
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):

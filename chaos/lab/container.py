@@ -72,21 +72,17 @@ class ContainerRun:
             os.kill(self.pid, number)
         return at
 
-    def processes(self) -> list[int]:
-        """Every process of it, the main one first: they share its pid namespace."""
-        inside = os.stat(f"/proc/{self.pid}/ns/pid").st_ino
-        found = [self.pid]
-        for name in os.listdir("/proc"):
-            # Whoever ended meanwhile is no process of it any more.
-            with contextlib.suppress(OSError):
-                if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == inside:
-                    found.append(int(name))
-        return list(dict.fromkeys(found))
+    def signal_children(self, number: int) -> float:
+        """Send a signal to the processes that its main process started; when, in monotonic seconds."""
+        at = time.monotonic()
+        for pid in [] if self.ended else _children(self.pid):
+            os.kill(pid, number)
+        return at
 
     async def throttle(self, seconds: float, *, stop_s: float, run_s: float) -> float:
         """Let every process of it stand still for `stop_s` and run for `run_s` in turn, as one without a share of the CPU;
         when that began, in monotonic seconds."""
-        processes = self.processes()
+        processes = [self.pid, *_children(self.pid)]
         begun = time.monotonic()
         round_s = stop_s + run_s
         try:
@@ -101,6 +97,18 @@ class ContainerRun:
         finally:
             _signal_all(processes, signal.SIGCONT)
         return begun
+
+
+def _children(parent: int) -> list[int]:
+    """Processes of a parent (proc(5)); one that ends meanwhile is none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # What follows the command, which may hold anything: state, parent.
+                if entry.joinpath("stat").read_text().rpartition(")")[2].split()[1] == str(parent):
+                    found.append(int(entry.name))
+    return found
 
 
 def _signal_all(processes: Iterable[int], number: int) -> None:

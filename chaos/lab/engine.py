@@ -139,8 +139,8 @@ class Control:
                 return Reply(at=await self._power_off(node))
             case "power_on":
                 return Reply(at=await self._power_on(node))
-            case "kill":
-                return await node.signal_container(request.what, request.signal)
+            case "kill" | "kill_children" as op:
+                return await node.signal_container(op, request.what, request.signal)
             case "throttle":
                 return await node.throttle_container(request)
             case "disconnect":

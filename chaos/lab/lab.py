@@ -38,7 +38,6 @@ from chaos.lab.errors import DeadlineError, LabError, NotAllowedError
 from chaos.lab.images import compile_packages
 from chaos.lab.plan import CLIENT, HOSTS, OBSERVER, LabPlan
 from chaos.lab.settings import EngineSettings, LabSettings
-from chaos.lab.switch import SWITCH
 from chaos.lab.tools import exited, run_tool, tool_environment
 from cluster.client import ApiClient
 from cluster.errors import ClusterError
@@ -270,10 +269,16 @@ class Lab:
         self.plan.node(node)
         return (await self._ask("power_on", node=node)).at
 
-    async def kill(self, node: str, what: str, signal: int = signals.SIGKILL) -> float:
-        """Send a signal to the main process of the container named `what` on a node; returns when, monotonic seconds."""
+    async def kill(
+        self, node: str, what: str, signal: int = signals.SIGKILL, *, children: bool = False
+    ) -> float:
+        """Send a signal to the main process of the container named `what` on a node; returns when, monotonic seconds.
+
+        With `children` to the processes that it started instead, the main process excepted.
+        """
         self.plan.node(node)
-        return (await self._ask("kill", node=node, what=what, signal=int(signal))).at
+        op: Op = "kill_children" if children else "kill"
+        return (await self._ask(op, node=node, what=what, signal=int(signal))).at
 
     async def throttle(
         self, node: str, what: str, seconds: float, *, stop_s: float = 0.09, run_s: float = 0.01
@@ -323,6 +328,12 @@ class Lab:
         """The same in the observer's network namespace."""
         return await self._exec(OBSERVER.name, arguments, stdout, stderr)
 
+    async def switch_exec(
+        self, arguments: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
+    ) -> Process:
+        """The same in the network namespace of the switch, where the bridges and their ports are."""
+        return await self._exec("", arguments, stdout, stderr)
+
     async def node_exec(
         self, node: str, arguments: Sequence[str], *, stdout: int | None = None, stderr: int | None = None
     ) -> Process:
@@ -330,7 +341,7 @@ class Lab:
         return await self._exec(self.plan.node(node).name, arguments, stdout, stderr)
 
     async def run(self, host: str, arguments: Sequence[str]) -> tuple[int, str]:
-        """Run a program to its end in a host's network namespace (`client`, `observer`, `n1` …, `switch` for where the
+        """Run a program to its end in a host's network namespace (`client`, `observer`, `n1` …, SWITCH for where the
         bridges are); exit code and output."""
         process = await self._exec(host, arguments, subprocess.PIPE, subprocess.STDOUT)
         output = b""
@@ -357,8 +368,8 @@ class Lab:
         self, host: str, arguments: Sequence[str], stdout: int | None, stderr: int | None
     ) -> Process:
         root = f"/proc/{self._engine_pid}"
-        network = "ns/net" if host == SWITCH else f"root/run/netns/{host}"
-        enter = ["nsenter", f"--net={root}/{network}"]
+        namespace = f"{root}/root/run/netns/{host}" if host else f"{root}/ns/net"
+        enter = ["nsenter", f"--net={namespace}"]
         if os.stat(f"{root}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
             enter += [f"--user={root}/ns/user", "--preserve-credentials"]
         process = await anyio.open_process(

@@ -16,7 +16,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from chaos.lab import kernel
-from chaos.lab.channel import Peer, Reply, Request
+from chaos.lab.channel import Op, Peer, Reply, Request
 from chaos.lab.errors import LabError
 from chaos.lab.plan import NodePlan
 from chaos.lab.settings import AgentSettings
@@ -114,11 +114,11 @@ class NodeProcess:
         await ended.wait()
         return at
 
-    async def signal_container(self, name: str, number: int) -> Reply:
-        """Have the agent send a signal to a container's main process."""
+    async def signal_container(self, op: Op, name: str, number: int) -> Reply:
+        """Have the agent send a signal to a container's main process (`kill`) or its children (`kill_children`)."""
         if self._peer is None:
             raise LabError("is off")
-        return await self._peer.ask("kill", what=name, signal=number)
+        return await self._peer.ask(op, what=name, signal=number)
 
     async def throttle_container(self, request: Request) -> Reply:
         """Have the agent let a container stand still again and again."""

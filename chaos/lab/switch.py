@@ -19,8 +19,8 @@ from chaos.lab.plan import (
     NodePlan,
 )
 
-SWITCH = "switch"
-"""The name under which programs run beside the bridges, where every port is in sight."""
+SWITCH = ""
+"""The host of the bridges, for programs that run where every port is in sight."""
 ARP_PORT = "d-arp"
 """The port by which a switch that suppresses ARP hands requests to chaos/lab/proxy_arp.py."""
 ARP_INTERFACE = "arp0"

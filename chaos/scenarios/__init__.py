@@ -1,5 +1,7 @@
 """The scenarios that chaos runs, by name."""
 
+from collections.abc import Iterable
+
 from chaos.scenarios import (
     api_down,
     hang,
@@ -10,20 +12,23 @@ from chaos.scenarios import (
     power_off,
     restart_speaker,
     ring_cut,
+    whole_restart,
 )
 from chaos.scenarios.model import Scenario
 
-SCENARIOS: dict[str, Scenario] = {
-    module.SCENARIO.name: module.SCENARIO
-    for module in (
-        power_off,
-        kill_speaker,
-        restart_speaker,
-        node_returns,
-        hang,
-        partition,
-        ring_cut,
-        link_down,
-        api_down,
-    )
-}
+
+def _all() -> Iterable[Scenario]:
+    """In the order of the list and the tables."""
+    yield from power_off.SCENARIOS
+    yield from kill_speaker.SCENARIOS
+    yield from restart_speaker.SCENARIOS
+    yield from node_returns.SCENARIOS
+    yield from hang.SCENARIOS
+    yield from partition.SCENARIOS
+    yield from ring_cut.SCENARIOS
+    yield link_down.SCENARIO
+    yield whole_restart.SCENARIO
+    yield from api_down.SCENARIOS
+
+
+SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _all()}

@@ -1,27 +1,103 @@
-"""The owner's speaker stands still for some seconds and goes on as if nothing had been."""
+"""The owner's speaker, its responder, or both stand still for some time and go on as if nothing had been."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Collection
+from typing import Final, Literal
 
 import anyio
 
-from chaos.scenarios.model import Scenario
+from chaos.scenarios.model import ALWAYS, Fault, Scenario
+from chaos.scenarios.pods import renew_speakers
 from chaos.stage import Stage
 
-HANG_S = 5.0
+Part = Literal["speaker", "responder"]
+
+STALLS_S: Final = (5.0, 0.3, 0.6, 1.0, 1.4)
+"""How long, run by run; around the responder's lease of 1.5 s and the 0.25 s that it takes for a stall of its own."""
+
+RANDOM_FOR_S: Final = 20.0
+_SPEAKER: Final[tuple[Part, ...]] = ("speaker",)
+_RESPONDER: Final[tuple[Part, ...]] = ("responder",)
+_BOTH: Final[tuple[Part, ...]] = ("speaker", "responder")
 
 
-async def _fault(stage: Stage, node: str) -> float:
-    started = await stage.lab.kill(node, "speaker", signal.SIGSTOP)
-    await anyio.sleep(HANG_S)
-    await stage.lab.kill(node, "speaker", signal.SIGCONT)
-    return started
+async def _signal(stage: Stage, node: str, parts: Collection[Part], number: signal.Signals) -> float:
+    """Send a signal; the responder is the only process that a speaker starts."""
+    times = [await stage.lab.kill(node, "speaker", number, children=part == "responder") for part in parts]
+    return times[0]
 
 
-SCENARIO = Scenario(
-    name="hang",
-    summary=f"SIGSTOP to the owner's speaker, SIGCONT after {HANG_S:g} s; its responder lives and runs out of its lease",
-    fault=_fault,
-    detected_by=frozenset({"memberDead"}),
+async def stall(stage: Stage, node: str, parts: Collection[Part], seconds: float) -> float:
+    """Let parts of a node's speaker stand still; when that began."""
+    began = await _signal(stage, node, parts, signal.SIGSTOP)
+    try:
+        await anyio.sleep(seconds)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _signal(stage, node, parts, signal.SIGCONT)
+    return began
+
+
+def _fault(parts: Collection[Part]) -> Fault:
+    async def fault(stage: Stage, node: str) -> float:
+        scene = stage.scene
+        seconds = scene.lasts_s or STALLS_S[(scene.number - 1) % len(STALLS_S)]
+        scene.variant = f"{seconds:g} s"
+        return await stall(stage, node, parts, seconds)
+
+    return fault
+
+
+async def _random(stage: Stage, node: str) -> float:
+    """Stalls of 0.2 to 1.5 s of any form, 0.3 to 2 s apart."""
+    rng, first, left = stage.scene.rng, None, RANDOM_FOR_S
+    while left > 0:
+        seconds, pause = rng.uniform(0.2, 1.5), rng.uniform(0.3, 2.0)
+        began = await stall(stage, node, rng.choice((_SPEAKER, _RESPONDER, _BOTH)), seconds)
+        first = began if first is None else first
+        await anyio.sleep(pause)
+        left -= seconds + pause
+    return first if first is not None else 0.0
+
+
+_DETECTED_BY = frozenset({"memberDead"})
+_PROMISE = {**ALWAYS, "silent_s": 2.5, "strays": 0}
+_HOW_LONG = f"for {', '.join(f'{seconds:g}' for seconds in sorted(STALLS_S))} s, run by run"
+
+SCENARIOS = (
+    Scenario(
+        name="hang",
+        summary=f"SIGSTOP to the owner's speaker {_HOW_LONG}; its responder lives and runs out of its lease",
+        fault=_fault(_SPEAKER),
+        after=renew_speakers,
+        detected_by=_DETECTED_BY,
+        promise=_PROMISE,
+        in_tests=True,
+    ),
+    Scenario(
+        name="hang-responder",
+        summary=f"SIGSTOP to the owner's responder {_HOW_LONG}; its speaker lives and goes on in the ring",
+        fault=_fault(_RESPONDER),
+        after=renew_speakers,
+        detected_by=_DETECTED_BY,
+        promise=_PROMISE,
+    ),
+    Scenario(
+        name="hang-both",
+        summary=f"SIGSTOP to the owner's speaker and responder {_HOW_LONG}",
+        fault=_fault(_BOTH),
+        after=renew_speakers,
+        detected_by=_DETECTED_BY,
+        promise=_PROMISE,
+    ),
+    Scenario(
+        name="hang-random",
+        summary=f"speaker, responder or both of the owner stand still again and again for {RANDOM_FOR_S:g} s (by the seed)",
+        fault=_random,
+        after=renew_speakers,
+        detected_by=_DETECTED_BY,
+        promise=_PROMISE,
+    ),
 )

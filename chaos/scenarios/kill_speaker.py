@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from chaos.scenarios.model import Scenario
+from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.pods import renew_speaker
 from chaos.stage import Stage
 
@@ -13,12 +13,27 @@ async def _fault(stage: Stage, node: str) -> float:
     return await stage.lab.kill(node, "speaker", signal.SIGKILL)
 
 
-SCENARIO = Scenario(
-    name="kill-speaker",
-    summary="SIGKILL of the owner's speaker, which the node agent starts again; the client has to ask for the VIP anew",
-    fault=_fault,
-    # A fresh Pod: the next run must not wait for the restart back-off that this one earned.
-    after=renew_speaker,
-    detected_by=frozenset({"memberDead", "memberLeft"}),
-    forget_neighbour=True,
+_DETECTED_BY = frozenset({"memberDead", "memberLeft"})
+
+SCENARIOS = (
+    Scenario(
+        name="kill-speaker",
+        summary="SIGKILL of the owner's speaker, which the node agent starts again; the client has to ask for the VIP anew",
+        fault=_fault,
+        # A fresh Pod: the next run must not wait for the restart back-off that this one earned.
+        after=renew_speaker,
+        detected_by=_DETECTED_BY,
+        forget_neighbour=True,
+        promise={**ALWAYS, "outage_s": 1.0},
+        typical={"outage_s": 0.65},
+        in_tests=True,
+    ),
+    Scenario(
+        name="kill-speaker-warm",
+        summary="the same for a client that has the owner in its neighbour table",
+        fault=_fault,
+        after=renew_speaker,
+        detected_by=_DETECTED_BY,
+        promise={**ALWAYS, "lost": 0},
+    ),
 )

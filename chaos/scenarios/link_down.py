@@ -7,7 +7,7 @@ import time
 import anyio
 
 from chaos.errors import ChaosError
-from chaos.scenarios.model import Scenario
+from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.pods import renew_speakers
 from chaos.stage import Stage
 
@@ -37,4 +37,6 @@ SCENARIO = Scenario(
     fault=_fault,
     after=renew_speakers,
     detected_by=frozenset({"memberDead"}),
+    promise={**ALWAYS, "outage_s": 0.7},
+    in_tests=True,
 )

@@ -1,24 +1,112 @@
-"""The owner loses power: no frame leaves it any more, its links stay up, nothing says goodbye."""
+"""The owner, or several nodes at once, lose power: no frame leaves them any more, their links stay up, nothing says goodbye."""
 
 from __future__ import annotations
 
-from chaos.scenarios.model import Scenario
-from chaos.stage import Stage
+import anyio
+
+from chaos.scenarios.model import ALWAYS, Scenario
+from chaos.stage import Stage, until
+
+_REMOVED_WITHIN_S = 90.0
 
 
-async def _fault(stage: Stage, node: str) -> float:
-    return await stage.lab.power_off(node)
+async def power_off(stage: Stage, _node: str) -> float:
+    """Cut the power of all victims at once; when the first of them lost it."""
+    began: list[float] = []
+
+    async def one(node: str) -> None:
+        began.append(await stage.lab.power_off(node))
+
+    async with anyio.create_task_group() as tasks:
+        for node in stage.scene.victims:
+            tasks.start_soon(one, node)
+    return min(began)
 
 
-async def _after(stage: Stage, node: str) -> None:
-    await stage.lab.power_on(node)
+async def power_on(stage: Stage, _node: str) -> None:
+    """Give all that are off their power back."""
+    for node in sorted(stage.scene.off):
+        await stage.lab.power_on(node)
 
 
-SCENARIO = Scenario(
-    name="power-off",
-    summary="the owner's data and management ports go dead in one step, carrier stays up, then all its processes die",
-    fault=_fault,
-    after=_after,
-    detected_by=frozenset({"memberDead", "memberLeft"}),
-    down_after=True,
+async def _until_removed(stage: Stage, node: str) -> float:
+    """The cluster notices a dead node by its Lease, which is 40 s old then, and takes its endpoints away."""
+    fault = await power_off(stage, node)
+
+    async def removed() -> bool:
+        return not set(stage.scene.victims) & set(await stage.ready_nodes())
+
+    await until(f"the endpoints on {node} are still there", removed, _REMOVED_WITHIN_S)
+    return fault
+
+
+def _half(nodes: int) -> int:
+    return nodes // 2
+
+
+def _two(_nodes: int) -> int:
+    return 2
+
+
+DETECTED_BY = frozenset({"memberDead", "memberLeft"})
+"""Log events that mean: the ring knows."""
+_SEVERAL = {**ALWAYS, "outage_s": 1.5, "back_s": 1.5}
+
+SCENARIOS = (
+    Scenario(
+        name="power-off",
+        summary="the owner's data and management ports go dead in one step, carrier stays up, then all its processes die",
+        fault=power_off,
+        after=power_on,
+        detected_by=DETECTED_BY,
+        down_after=True,
+        promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
+        typical={"outage_s": 0.65},
+        in_tests=True,
+    ),
+    Scenario(
+        name="power-off-200",
+        summary="the same with 200 addresses: those of the dead node are back when all have been announced again",
+        fault=power_off,
+        after=power_on,
+        detected_by=DETECTED_BY,
+        down_after=True,
+        services=200,
+        promise=_SEVERAL,
+    ),
+    Scenario(
+        name="power-off-two",
+        summary="two of five nodes lose power at once",
+        fault=power_off,
+        after=power_on,
+        detected_by=DETECTED_BY,
+        down_after=True,
+        victims=_two,
+        nodes=5,
+        services=8,
+        promise=_SEVERAL,
+    ),
+    Scenario(
+        name="power-off-half",
+        summary="half of six nodes lose power at once",
+        fault=power_off,
+        after=power_on,
+        detected_by=DETECTED_BY,
+        down_after=True,
+        victims=_half,
+        nodes=6,
+        services=8,
+        promise=_SEVERAL,
+    ),
+    Scenario(
+        name="power-off-backend",
+        summary="the owner loses power with a backend on it, whose endpoint is removed once its Lease is 40 s old",
+        fault=_until_removed,
+        after=power_on,
+        detected_by=DETECTED_BY,
+        down_after=True,
+        keeps_backends=True,
+        flows=50,
+        promise={**ALWAYS, "back_s": 1.0},
+    ),
 )
