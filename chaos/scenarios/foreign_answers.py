@@ -38,9 +38,7 @@ async def _addresses(stage: Stage, node: str, action: str) -> None:
 async def _beside_kernels(stage: Stage, node: str) -> float:
     """As late as this, since the client has to know the owner at first, and not another node's kernel."""
     await _addresses(stage, node, "add")
-    return await power_off_and_alarm(
-        stage, node, {stage.lab.node_mac(name) for name in _others(stage, node)}
-    )
+    return await power_off_and_alarm(stage, node, {stage.lab.node_mac(name) for name in _others(stage, node)})
 
 
 async def _clear_loopback(stage: Stage, node: str) -> None:

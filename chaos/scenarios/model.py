@@ -67,7 +67,7 @@ class Scenario:
     """The victims' own backends stay in service; else they are withdrawn first, for it is the address that is measured."""
     impostors: bool = False
     """Kernels or strangers answer for the VIPs too: the observer asks and counts so that it hears speakers alone."""
-    settings: LabSettings = LabSettings()
+    settings: LabSettings = field(default_factory=LabSettings)
     """Of the lab; the number of nodes is not taken from here."""
     lasts_s: float = 0.0
     """How long the fault (or the absence before it) lasts where the command line says nothing; 0 where that has no meaning."""

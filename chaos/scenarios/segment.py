@@ -92,5 +92,7 @@ async def power_off_and_alarm(stage: Stage, node: str, macs: Collection[str]) ->
     try:
         await until("no alarm", told, ALARM_WITHIN_S)
     except ChaosError:
-        stage.scene.require(False, f"an alarm names {' or '.join(sorted(macs))} for {', '.join(sorted(lost))}")
+        stage.scene.require(
+            False, f"an alarm names {' or '.join(sorted(macs))} for {', '.join(sorted(lost))}"
+        )
     return fault
