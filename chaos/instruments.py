@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,10 @@ from chaos.errors import ChaosError
 
 Exec = Callable[[Sequence[str]], Awaitable[Process]]
 """Starts a command in a host's network namespace."""
+
+MARTIANS: Final = tuple(f"224.0.0.{number}" for number in range(103, 107))
+"""Senders of requests that Linux does not answer, whatever addresses it has: it drops what comes from a group
+(RFC 1812 5.3.7, net/ipv4/route.c). Speakers answer whoever asks."""
 
 _STOP_WITHIN_S: Final = 5.0
 _TAIL: Final = 1 << 19
@@ -89,18 +93,25 @@ class Probe(Instrument):
 
 
 class Observer(Instrument):
-    """chaos/observer.py in the observer's namespace."""
+    """chaos/observer.py in the observer's namespace. `among`: the MAC addresses that count, None for all."""
+
+    def __init__(
+        self, name: str, process: Process, path: Path, *, among: Collection[str] | None = None
+    ) -> None:
+        super().__init__(name, process, path)
+        self._among = among
 
     def record(self) -> owners.ObserverRecord:
         """The record so far."""
-        return owners.parse(self.lines())
+        return owners.parse(self.lines(), among=self._among)
 
     def settled(self, seconds: float) -> dict[str, str]:
         """The VIPs that one and the same MAC address alone answered for during the last `seconds`, with it."""
         lines = self.last_lines()
         if not any(lines):
             return {}
-        return owners.settled(owners.parse(lines), since=time.monotonic() - seconds)
+        record = owners.parse(lines, among=self._among)
+        return owners.settled(record, since=time.monotonic() - seconds)
 
 
 class Recorder(Instrument):
@@ -140,13 +151,25 @@ async def start_probe(
     return Probe(f"{mode} probe", process, path)
 
 
-async def start_observer(run: Exec, path: Path, vips: Sequence[str], *, interface: str = "eth0") -> Observer:
-    """Start asking for the VIPs' owners from the observer."""
+async def start_observer(
+    run: Exec,
+    path: Path,
+    vips: Sequence[str],
+    *,
+    interface: str = "eth0",
+    speakers: Collection[str] | None = None,
+) -> Observer:
+    """Start asking for the VIPs' owners from the observer.
+
+    With `speakers` (MAC addresses) only they count, and no kernel answers: it is asked by senders that it takes for martians.
+    """
     asked = [argument for vip in vips for argument in ("--vip", vip)]
+    if speakers is not None:
+        asked += [argument for sender in MARTIANS for argument in ("--sender", sender)]
     process = await run(
         [sys.executable, "-I", "-S", observer_script.__file__, interface, *asked, "--out", str(path)]
     )
-    return Observer("observer", process, path)
+    return Observer("observer", process, path, among=speakers)
 
 
 async def start_recorder(run: Exec, path: Path, network: str, *, interface: str) -> Recorder:

@@ -7,7 +7,7 @@ whole round of senders (200 ms) counts as silent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -87,8 +87,10 @@ class Interval:
     owners: frozenset[str]
 
 
-def parse(lines: Iterable[str]) -> ObserverRecord:
+def parse(lines: Iterable[str], *, among: Collection[str] | None = None) -> ObserverRecord:
     """Read an observer's record; a last line that is still being written is left out.
+
+    `among`: the MAC addresses that may be owners, where others answer as well; the answers of those are left out.
 
     Raises MeasurementError where a line is no record of an observer.
     """
@@ -110,7 +112,8 @@ def parse(lines: Iterable[str]) -> ObserverRecord:
             case Question():
                 questions.append(event)
             case Answer():
-                answers.append(event)
+                if among is None or event.mac in among:
+                    answers.append(event)
             case Gratuitous():
                 gratuitous.append(event)
             case End():

@@ -19,6 +19,7 @@ class LogLine(msgspec.Struct, frozen=True):
     member: str = ""
     by: str = ""
     ip: str = ""
+    mac: str = ""
     owner: str | None = None
     previous: str | None = None
     msg: str = ""

@@ -58,7 +58,7 @@ async def run_scenario(scenario: Scenario, options: Options, say: Say) -> Result
     rng = random.Random(options.seed)
     runs: list[Run] = []
     nodes = nodes_of(scenario, options)
-    async with Lab(nodes=nodes, say=say) as lab:
+    async with Lab(nodes=nodes, say=say, settings=scenario.settings) as lab:
         stage = Stage(lab)
         vips = await prepare(stage, scenario, options.services or scenario.services, say)
         for number in range(1, options.repeat + 1):
@@ -171,7 +171,10 @@ class _Run:
         lab, stage, scenario = self._stage.lab, self._stage, self._scenario
         watched = watched_of(scene)
         observer = await instruments.start_observer(
-            lab.observer_exec, self._directory / "observer.jsonl", watched
+            lab.observer_exec,
+            self._directory / "observer.jsonl",
+            watched,
+            speakers=frozenset(stage.macs()) if scenario.impostors else None,
         )
         self._started.append(observer)
         await _at_rest(stage, observer, watched, stage.nodes)

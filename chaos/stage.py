@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 import msgspec
+from anyio.abc import Process
 
 from chaos import install, instruments, phases
 from chaos.errors import ChaosError
@@ -67,6 +68,8 @@ class Scene:
     """Nodes whose backends are out of service for this run."""
     variant: str = ""
     """Which of its forms this run of the scenario had."""
+    programs: dict[str, Process] = field(default_factory=dict)
+    """What the scenario has running in the lab, by name."""
     facts: dict[str, float] = field(default_factory=dict)
     """Figures of this scenario alone, for `Scenario.promise` to bound."""
     broken: list[str] = field(default_factory=list)

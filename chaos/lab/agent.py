@@ -60,7 +60,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, api: ApiClient, tasks: TaskGroup) -> None:
         self._settings = settings
-        self._plan: NodePlan = node_plan(settings.index)
+        self._plan: NodePlan = node_plan(settings.index, settings.lab.internal_network)
         self._api = api
         self._tasks = tasks
         self._rng = random.Random(settings.index)
@@ -142,14 +142,20 @@ class Agent:
 
     async def perform(self, request: Request) -> Reply:
         """A command of the engine. Raises LabError."""
-        if request.op not in ("kill", "kill_children"):
-            raise LabError(f"{request.op}: not for a node agent")
-        for worker in self._workers.values():
-            run = worker.running(request.what)
-            if run is not None:
-                send = run.signal if request.op == "kill" else run.signal_children
-                return Reply(at=send(request.signal), pid=run.pid)
-        raise LabError(f"no container {request.what!r} runs on {self._plan.name}")
+        found = (worker.running(request.what) for worker in self._workers.values())
+        run = next((run for run in found if run is not None), None)
+        if run is None:
+            raise LabError(f"no container {request.what!r} runs on {self._plan.name}")
+        match request.op:
+            case "kill":
+                return Reply(at=run.signal(request.signal), pid=run.pid)
+            case "kill_children":
+                return Reply(at=run.signal_children(request.signal), pid=run.pid)
+            case "throttle":
+                at = await run.throttle(request.seconds, stop_s=request.stop_s, run_s=request.run_s)
+                return Reply(at=at, pid=run.pid)
+            case _:
+                raise LabError(f"{request.op}: not for a node agent")
 
     # -- the Node -----------------------------------------------------------------------------------------
 
@@ -214,7 +220,7 @@ class Agent:
         status = {
             "conditions": conditions,
             "addresses": [
-                {"type": "InternalIP", "address": str(self._plan.address)},
+                {"type": "InternalIP", "address": str(self._plan.internal_ip)},
                 {"type": "Hostname", "address": self._plan.name},
             ],
             "capacity": size,

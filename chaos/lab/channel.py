@@ -14,17 +14,21 @@ import msgspec
 
 from chaos.lab.errors import LabError
 
-Op = Literal["power_off", "power_on", "kill", "kill_children", "disconnect", "connect"]
+Op = Literal["power_off", "power_on", "kill", "kill_children", "throttle", "disconnect", "connect"]
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Do something: `what` is a container name or a network, `signal` a signal number."""
+    """Do something: `what` is a container name or a network, `signal` a signal number. A container is throttled for
+    `seconds`, in which it stands still for `stop_s` and runs for `run_s` in turn."""
 
     id: int
     op: Op
     node: str = ""
     what: str = ""
     signal: int = 0
+    seconds: float = 0.0
+    stop_s: float = 0.0
+    run_s: float = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,11 +123,23 @@ class Peer:
         node: str = "",
         what: str = "",
         signal: int = 0,
+        seconds: float = 0.0,
+        stop_s: float = 0.0,
+        run_s: float = 0.0,
     ) -> Reply:
         """Have something done. Raises LabError with the other side's reason."""
         if self._gone:
             raise LabError(f"{op}: the other process of the lab has ended")
-        request = Request(id=self._next, op=op, node=node, what=what, signal=signal)
+        request = Request(
+            id=self._next,
+            op=op,
+            node=node,
+            what=what,
+            signal=signal,
+            seconds=seconds,
+            stop_s=stop_s,
+            run_s=run_s,
+        )
         self._next += 1
         event, answers = anyio.Event(), list[Reply]()
         self._open[request.id] = (event, answers)

@@ -8,10 +8,12 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+import anyio
 
 from chaos.lab import kernel
 from chaos.lab.podplan import User
@@ -77,6 +79,25 @@ class ContainerRun:
             os.kill(pid, number)
         return at
 
+    async def throttle(self, seconds: float, *, stop_s: float, run_s: float) -> float:
+        """Let every process of it stand still for `stop_s` and run for `run_s` in turn, as one without a share of the CPU;
+        when that began, in monotonic seconds."""
+        processes = [self.pid, *_children(self.pid)]
+        begun = time.monotonic()
+        round_s = stop_s + run_s
+        try:
+            for number in range(int(seconds / round_s)):
+                if self.ended:
+                    break
+                # By the clock, so that what a sleep is late by does not add up.
+                _signal_all(processes, signal.SIGSTOP)
+                await anyio.sleep(begun + number * round_s + stop_s - time.monotonic())
+                _signal_all(processes, signal.SIGCONT)
+                await anyio.sleep(begun + (number + 1) * round_s - time.monotonic())
+        finally:
+            _signal_all(processes, signal.SIGCONT)
+        return begun
+
 
 def children(parent: int) -> list[int]:
     """Processes of a parent (proc(5)); one that ends meanwhile is none."""
@@ -88,6 +109,12 @@ def children(parent: int) -> list[int]:
                 if entry.joinpath("stat").read_text().rpartition(")")[2].split()[1] == str(parent):
                     found.append(int(entry.name))
     return found
+
+
+def _signal_all(processes: Iterable[int], number: int) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _become(spec: RunSpec, nothing: int, log: int) -> NoReturn:

@@ -23,7 +23,7 @@ from chaos.lab.containerlogs import ContainerLogs
 from chaos.lab.controllers import run_controllers
 from chaos.lab.errors import LabError
 from chaos.lab.node import NodeProcess
-from chaos.lab.plan import API_ADDRESS, API_PORT, CLIENT, OBSERVER, LabPlan, NodePlan
+from chaos.lab.plan import API_ADDRESS, API_PORT, HOSTS, LabPlan, NodePlan
 from chaos.lab.settings import AgentSettings, EngineSettings
 from chaos.lab.switch import FILTER, cut, host_script, mend, node_script, switch_script
 from chaos.lab.tools import ip_batch, nft, run_tool, set_sysctl
@@ -43,7 +43,7 @@ def _say(text: str) -> None:
 
 
 async def _run(settings: EngineSettings) -> None:
-    plan = LabPlan.of(settings.lab.nodes)
+    plan = LabPlan.of(settings.lab.nodes, settings.lab.internal_network)
     await _make_switch(plan)
     run_dir = Path(settings.run_dir)
     listeners = [socket.socket(fileno=settings.listener), listening_socket(str(API_ADDRESS), API_PORT)]
@@ -73,7 +73,7 @@ async def _make_switch(plan: LabPlan) -> None:
     await nft(FILTER)
     set_sysctl("net/ipv4/ip_forward", "1")
     async with anyio.create_task_group() as tasks:
-        for host in (CLIENT, OBSERVER):
+        for host in HOSTS:
             tasks.start_soon(_configure, host.name, host_script(host))
         for node in plan.nodes:
             tasks.start_soon(_configure, node.name, node_script(node, plan))
@@ -141,6 +141,8 @@ class Control:
                 return Reply(at=await self._power_on(node))
             case "kill" | "kill_children" as op:
                 return await node.signal_container(op, request.what, request.signal)
+            case "throttle":
+                return await node.throttle_container(request)
             case "disconnect":
                 await nft(cut([_port(node.plan, request.what)]))
             case "connect":

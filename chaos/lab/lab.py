@@ -36,7 +36,7 @@ from chaos.lab.apply import Applier
 from chaos.lab.channel import Op, Peer, Reply
 from chaos.lab.errors import DeadlineError, LabError, NotAllowedError
 from chaos.lab.images import compile_packages
-from chaos.lab.plan import CLIENT, OBSERVER, LabPlan
+from chaos.lab.plan import CLIENT, HOSTS, OBSERVER, LabPlan
 from chaos.lab.settings import EngineSettings, LabSettings
 from chaos.lab.tools import exited, run_tool, tool_environment
 from cluster.client import ApiClient
@@ -77,7 +77,7 @@ class Lab:
         settings: LabSettings | None = None,
     ) -> None:
         self.settings = msgspec.structs.replace(settings or LabSettings(), nodes=nodes)
-        self.plan = LabPlan.of(nodes)
+        self.plan = LabPlan.of(nodes, self.settings.internal_network)
         self.nodes: tuple[str, ...] = self.plan.names
         self._say = say
         self._given_dir = run_dir
@@ -225,7 +225,7 @@ class Lab:
         return self.plan.node(node).mac
 
     def node_address(self, node: str) -> str:
-        """The address of a node on the data network: InternalIP, hostIP, and podIP of Pods with hostNetwork."""
+        """The address of a node on the data network."""
         return str(self.plan.node(node).address)
 
     def container_logs(self, node: str, container: str) -> list[Path]:
@@ -240,7 +240,7 @@ class Lab:
             f"{n.name:10}{n.address!s:16}{n.mac:20}{n.mgmt_address!s:16}{n.pod_network}"
             for n in self.plan.nodes
         ]
-        lines += [f"{host.name:10}{host.address!s:16}{host.mac:20}" for host in (CLIENT, OBSERVER)]
+        lines += [f"{host.name:10}{host.address!s:16}{host.mac:20}" for host in HOSTS]
         return "\n".join(lines)
 
     # -- objects ------------------------------------------------------------------------------------------
@@ -280,6 +280,19 @@ class Lab:
         op: Op = "kill_children" if children else "kill"
         return (await self._ask(op, node=node, what=what, signal=int(signal))).at
 
+    async def throttle(
+        self, node: str, what: str, seconds: float, *, stop_s: float = 0.09, run_s: float = 0.01
+    ) -> float:
+        """Let all processes of the container named `what` on a node stand still for `stop_s` and run for `run_s` in turn.
+
+        Returns after `seconds`: when it began, in monotonic seconds.
+        """
+        self.plan.node(node)
+        peer = self._connected()
+        return (
+            await peer.ask("throttle", node=node, what=what, seconds=seconds, stop_s=stop_s, run_s=run_s)
+        ).at
+
     async def disconnect(self, node: str, network: str = "data") -> float:
         """Drop everything on a node's link to the `data` or `mgmt` network, without a change of carrier."""
         self.plan.node(node)
@@ -291,9 +304,12 @@ class Lab:
         return (await self._ask("connect", node=node, what=network)).at
 
     async def _ask(self, op: Op, *, node: str, what: str = "", signal: int = 0) -> Reply:
+        return await self._connected().ask(op, node=node, what=what, signal=signal)
+
+    def _connected(self) -> Peer:
         if self._peer is None:
             raise LabError("the lab is not running")
-        return await self._peer.ask(op, node=node, what=what, signal=signal)
+        return self._peer
 
     # -- processes in the lab's hosts ---------------------------------------------------------------------
 
@@ -325,13 +341,28 @@ class Lab:
         return await self._exec(self.plan.node(node).name, arguments, stdout, stderr)
 
     async def run(self, host: str, arguments: Sequence[str]) -> tuple[int, str]:
-        """Run a program to its end in a host's network namespace (`client`, `observer`, `n1` …); exit code and output."""
+        """Run a program to its end in a host's network namespace (`client`, `observer`, `n1` …, SWITCH for where the
+        bridges are); exit code and output."""
         process = await self._exec(host, arguments, subprocess.PIPE, subprocess.STDOUT)
         output = b""
         if process.stdout is not None:
             async for piece in process.stdout:
                 output += piece
         return await process.wait(), output.decode("utf-8", "replace")
+
+    async def start(self, host: str, arguments: Sequence[str]) -> Process:
+        """Start a program in a host's network namespace and wait until it has printed a line: that it is ready.
+
+        Raises LabError when it ends before that.
+        """
+        process = await self._exec(host, arguments, subprocess.PIPE, None)
+        if process.stdout is None:
+            raise AssertionError("started with a pipe")
+        try:
+            await process.stdout.receive()
+        except anyio.EndOfStream:
+            raise LabError(f"{' '.join(arguments)} in {host} ended with {await process.wait()}") from None
+        return process
 
     async def _exec(
         self, host: str, arguments: Sequence[str], stdout: int | None, stderr: int | None

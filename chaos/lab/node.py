@@ -16,7 +16,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from chaos.lab import kernel
-from chaos.lab.channel import Op, Peer, Reply
+from chaos.lab.channel import Op, Peer, Reply, Request
 from chaos.lab.errors import LabError
 from chaos.lab.plan import NodePlan
 from chaos.lab.settings import AgentSettings
@@ -119,3 +119,15 @@ class NodeProcess:
         if self._peer is None:
             raise LabError("is off")
         return await self._peer.ask(op, what=name, signal=number)
+
+    async def throttle_container(self, request: Request) -> Reply:
+        """Have the agent let a container stand still again and again."""
+        if self._peer is None:
+            raise LabError("is off")
+        return await self._peer.ask(
+            "throttle",
+            what=request.what,
+            seconds=request.seconds,
+            stop_s=request.stop_s,
+            run_s=request.run_s,
+        )

@@ -75,7 +75,7 @@ class PodWorker:
         self._written: dict[str, object] | None = None
         self._conditions: list[Condition] = list(pod.status.conditions)
         self._started = pod.status.start_time or now_text()
-        self._ip = str(host.plan.address) if pod.spec.host_network else ""
+        self._ip = str(host.plan.internal_ip) if pod.spec.host_network else ""
         self._netns: str | None = None
         before = {status.name: status for status in pod.status.container_statuses}
         self._records = {
@@ -279,7 +279,7 @@ class PodWorker:
             image,
             sources,
             pod_ip=self._ip,
-            host_ip=str(self._host.plan.address),
+            host_ip=str(self._host.plan.internal_ip),
             api=(str(API_ADDRESS), API_PORT),
         )
         context = container.security_context
@@ -442,7 +442,7 @@ class PodWorker:
             self.pod,
             list(self._records.values()),
             pod_ip=self._ip,
-            host_ip=str(self._host.plan.address),
+            host_ip=str(self._host.plan.internal_ip),
             started=self._started,
             now=now_text(),
             before=self._conditions,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from chaos.lab.plan import Network
+
 
 class LabSettings(msgspec.Struct, frozen=True):
     """Knobs of a lab; all times in seconds, all defaults those of a real cluster unless said."""
 
     nodes: int = 3
+    internal_network: Network = "data"
+    """Where the nodes' InternalIP is: with "mgmt" the ring runs there too, apart from the addresses that are announced."""
     heartbeat_s: float = 10.0
     """How often a node renews its Lease (kubelet nodeLeaseDurationSeconds / 4)."""
     node_grace_s: float = 40.0

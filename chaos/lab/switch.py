@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from chaos.lab.plan import (
     API_ADDRESS,
-    CLIENT,
     DATA_NETWORK,
+    HOSTS,
     MGMT_NETWORK,
     OBSERVER,
     ROUTER,
@@ -19,8 +19,17 @@ from chaos.lab.plan import (
     NodePlan,
 )
 
+SWITCH = ""
+"""The host of the bridges, for programs that run where every port is in sight."""
+ARP_PORT = "d-arp"
+"""The port by which a switch that suppresses ARP hands requests to chaos/lab/proxy_arp.py."""
+ARP_INTERFACE = "arp0"
+"""The other end of that port."""
+
 _DATA_MAC = "02:00:00:00:01:01"
 _MGMT_MAC = "02:00:00:00:02:01"
+_ARP_MAC = "02:00:00:00:01:09"
+_SUPPRESSION = "suppression"
 # A bridge that starts forwarding at once and floods multicast like a plain switch.
 _BRIDGE = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
 
@@ -36,7 +45,7 @@ def switch_script(plan: LabPlan) -> list[str]:
         "link set br-data up",
         "link set br-mgmt up",
     ]
-    for host in (CLIENT, OBSERVER):
+    for host in HOSTS:
         lines += [f"netns add {host.name}", *_port(host.data_port, "br-data", host.name, "eth0", host.mac)]
     for node in plan.nodes:
         lines += [
@@ -56,7 +65,7 @@ def _port(port: str, bridge: str, host: str, inside: str, mac: str) -> list[str]
 
 
 def host_script(host: HostPlan) -> list[str]:
-    """ip commands inside the client or the observer."""
+    """ip commands inside a host that is no node."""
     return [
         "link set lo up",
         f"addr add {host.address}/{DATA_NETWORK.prefixlen} dev eth0",
@@ -97,3 +106,42 @@ def mend(ports: Iterable[str]) -> str:
     """nft script that brings dead ports back. Adding first makes it hold for ports that were not dead."""
     names = ", ".join(ports)
     return f"add element bridge lab dead {{ {names} }}\ndelete element bridge lab dead {{ {names} }}\n"
+
+
+SUPPRESSION_PORT = (
+    f"link add {ARP_PORT} type veth peer name {ARP_INTERFACE} address {_ARP_MAC}",
+    # Without ARP and addresses of its own: the kernel would answer there for the router.
+    f"link set {ARP_INTERFACE} addrgenmode none arp off up",
+    f"link set {ARP_PORT} addrgenmode none master br-data up",
+    # Requests come back with the MAC address of whoever asked, which is not there.
+    f"link set {ARP_PORT} type bridge_slave learning off",
+)
+"""ip commands that make the port of chaos/lab/proxy_arp.py."""
+
+NO_SUPPRESSION_PORT = (f"link delete {ARP_PORT}",)
+NO_SUPPRESSION = f"delete table bridge {_SUPPRESSION}\n"
+
+
+def suppression(plan: LabPlan) -> str:
+    """nft script that brings broadcast ARP requests to proxy_arp.py instead of to every port.
+
+    What comes back from there is flooded, but not to where it came from. The router is the switch itself and gets
+    requests as ever. So do all hosts those of the observer: it is to hear the owners, not the cache.
+    """
+    hosts: tuple[HostPlan | NodePlan, ...] = (*HOSTS, *plan.nodes)
+    own = ", ".join(f'"{host.data_port}" . {host.mac}' for host in hosts)
+    return f"""
+table bridge {_SUPPRESSION} {{
+  set own {{ type ifname . ether_addr; elements = {{ {own} }} }}
+  chain forward {{
+    type filter hook forward priority 0;
+    iifname "{ARP_PORT}" oifname . ether saddr @own drop
+    iifname "{ARP_PORT}" accept
+    oifname "{ARP_PORT}" iifname "{OBSERVER.data_port}" drop
+    iifname "{OBSERVER.data_port}" accept
+    oifname != "{ARP_PORT}" ether daddr ff:ff:ff:ff:ff:ff arp operation request drop
+  }}
+  chain input {{ type filter hook input priority 0; iifname "{ARP_PORT}" drop; }}
+  chain output {{ type filter hook output priority 0; oifname "{ARP_PORT}" drop; }}
+}}
+"""

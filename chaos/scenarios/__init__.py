@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from chaos.scenarios import (
     api_down,
+    cpu_starvation,
+    dead_data_path,
+    foreign_answers,
     hang,
     kill_speaker,
     link_down,
@@ -12,6 +15,7 @@ from chaos.scenarios import (
     power_off,
     restart_speaker,
     ring_cut,
+    ring_loss,
     whole_restart,
 )
 from chaos.scenarios.model import Scenario
@@ -27,6 +31,10 @@ def _all() -> Iterable[Scenario]:
     yield from partition.SCENARIOS
     yield from ring_cut.SCENARIOS
     yield link_down.SCENARIO
+    yield dead_data_path.SCENARIO
+    yield from foreign_answers.SCENARIOS
+    yield from ring_loss.SCENARIOS
+    yield cpu_starvation.SCENARIO
     yield whole_restart.SCENARIO
     yield from api_down.SCENARIOS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from chaos.lab.settings import LabSettings
 from chaos.stage import Stage
 
 Act = Callable[[Stage, str], Awaitable[None]]
@@ -66,6 +67,10 @@ class Scenario:
     """Sockets that the client sends from in turn: each is a flow of its own to the data path."""
     keeps_backends: bool = False
     """The victims' own backends stay in service; else they are withdrawn first, for it is the address that is measured."""
+    impostors: bool = False
+    """Kernels or strangers answer for the VIPs too: the observer asks and counts so that it hears speakers alone."""
+    settings: LabSettings = field(default_factory=LabSettings)
+    """Of the lab; the number of nodes is not taken from here."""
     lasts_s: float = 0.0
     """How long the fault (or the absence before it) lasts where the command line says nothing; 0 where that has no meaning."""
     promise: Mapping[str, float] = field(default_factory=dict)

@@ -181,6 +181,14 @@ def test_the_plan_keeps_to_its_networks() -> None:
         LabPlan.of(2).node("x")
 
 
+def test_nodes_are_known_by_the_network_that_is_asked_for() -> None:
+    for node in LabPlan.of(3).nodes:
+        assert node.internal_ip == node.address
+    for node in LabPlan.of(3, "mgmt").nodes:
+        assert node.internal_ip == node.mgmt_address
+        assert node.address in DATA_NETWORK
+
+
 def test_every_line_of_the_switch_names_a_namespace_that_exists() -> None:
     lines = switch_script(LabPlan.of(2))
     made = {line.split()[-1] for line in lines if line.startswith("netns add")}
