@@ -82,7 +82,7 @@ class ContainerRun:
     async def throttle(self, seconds: float, *, stop_s: float, run_s: float) -> float:
         """Let every process of it stand still for `stop_s` and run for `run_s` in turn, as one without a share of the CPU;
         when that began, in monotonic seconds."""
-        processes = [self.pid, *_children(self.pid)]
+        processes = [self.pid, *children(self.pid)]
         begun = time.monotonic()
         round_s = stop_s + run_s
         try:
