@@ -37,6 +37,7 @@ from announcer.layer2.messages import (
     InterfacesChanged,
     Introduce,
     LeaseExpired,
+    LinkHeard,
     MemberEvidence,
     Members,
     Remove,
@@ -46,6 +47,7 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from announcer.layer2.neighbours import Neighbours, Outgoing
+from announcer.layer2.ownlink import QUORUM, OwnLinks
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -114,6 +116,8 @@ class ArpResponder:
         self._neighbours = Neighbours()
         self._claims = ClaimBook(self._neighbours, entropy, now=now)
         self._questions = MemberQuestions(self._neighbours, entropy)
+        self._own_links = OwnLinks(self._neighbours, entropy)
+        self._unheard: set[str] = set()
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
     def observe(self, now: float) -> bool:
@@ -137,6 +141,7 @@ class ArpResponder:
         """
         if not self.observe(now) and self.stalled:
             self.stalled = False
+            self._own_links.restart(now)
             self._claims.fence(now)
             self._follow(now)
 
@@ -148,6 +153,7 @@ class ArpResponder:
             case Members(alive=alive, names=names):
                 self._neighbours.set_alive(names, alive=alive)
                 if alive:
+                    self._neighbours.meet(names, now)
                     self._claims.cut_ended(now)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
@@ -185,6 +191,8 @@ class ArpResponder:
         if wanted == self._interfaces:
             return
         before, self._interfaces = self._interfaces, wanted
+        gone = [view for index, view in before.items() if index not in wanted]
+        lost = [view.name for view in gone if self._neighbours.count_witnesses(view.index) >= QUORUM]
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
@@ -195,6 +203,7 @@ class ArpResponder:
                     self._schedule.start(address, index, now=now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
         self._neighbours.set_interfaces(wanted, now)
+        self._links_came_and_went(lost, [view.name for index, view in wanted.items() if index not in before])
         self._claims.interfaces_changed(now)
         self._follow(now)
 
@@ -274,6 +283,7 @@ class ArpResponder:
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
             self._questions.next_deadline(),
+            self._own_links.next_deadline() if self._neighbours.signer is not None else None,
             self._neighbours.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -283,6 +293,9 @@ class ArpResponder:
         self._expire_if_due(now)
         self._claims.handle_timer(now)
         self._questions.handle_timer(now)
+        if self._neighbours.signer is not None:
+            self._own_links.handle_timer(now)
+            self._follow_links(now)
         self._neighbours.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
@@ -411,6 +424,28 @@ class ArpResponder:
         ]
         if not self._table and not len(self._claims):
             self._lease_ends = None
+
+    def _follow_links(self, now: float) -> None:
+        """Where nobody answers us any more, our addresses are reachable for nobody: give them up."""
+        for index, heard in self._own_links.take_results():
+            view = self._interfaces.get(index)
+            if view is not None:
+                self._neighbours.set_silent(index, silent=not heard)
+                self._tell_heard(view.name, heard=heard)
+                self._claims.interfaces_changed(now)
+
+    def _links_came_and_went(self, lost: Iterable[str], found: Iterable[str]) -> None:
+        """A link that went with several members on it has not stopped to be the segment of its addresses."""
+        for name in lost:
+            self._tell_heard(name, heard=False)
+        for name in found:
+            self._tell_heard(name, heard=True)
+
+    def _tell_heard(self, name: str, *, heard: bool) -> None:
+        if heard is not (name in self._unheard):
+            return
+        (self._unheard.discard if heard else self._unheard.add)(name)
+        self._outputs.append(LinkHeard(name, heard))
 
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
