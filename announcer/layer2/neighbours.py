@@ -55,6 +55,7 @@ class Neighbours:
         self._homes: dict[bytes, tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
         self._gateways: dict[int, bytes] = {}
+        self._gateway_seen: dict[int, Neighbour] = {}
         self._proved: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
@@ -67,7 +68,7 @@ class Neighbours:
         """Take note of the interfaces in use; on those that came up or changed, say hello."""
         before, self.interfaces = self.interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            for known in (self._heard, self._proved, self._asked):
+            for known in (self._heard, self._proved, self._asked, self._gateway_seen):
                 known.pop(index, None)
             self._silent.discard(index)
         self._homes.clear()
@@ -147,6 +148,13 @@ class Neighbours:
         view = self.interfaces.get(interface)
         if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
             self._proved[interface] = now
+            if frame.sender_ip == self._gateways.get(interface):
+                self._gateway_seen[interface] = Neighbour(frame.sender_mac, frame.sender_ip, now)
+
+    def gateway(self, interface: int) -> Neighbour | None:
+        """The gateway of an interface, as it answered last; None where it never did or is another now."""
+        seen = self._gateway_seen.get(interface)
+        return seen if seen is not None and seen.address == self._gateways.get(interface) else None
 
     def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
         """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
@@ -261,6 +269,13 @@ class Neighbours:
                 neighbour.mac, view.mac, REPLY, view.mac, address, neighbour.mac, neighbour.address
             )
             self.frames.append((index, self.signer.sign(frame, Kind.OFFER)))
+
+    def tell_owner(self, interface: int, address: bytes, host: bytes, mac: bytes) -> None:
+        """Ask a host where it is in the name of an address, so that it learns who has the address (RFC 826)."""
+        view = self.interfaces.get(interface)
+        if view is not None:
+            frame = ArpFrame(mac, view.mac, REQUEST, view.mac, address, _NOWHERE, host)
+            self.frames.append((interface, frame.encode()))
 
     def next_deadline(self) -> float | None:
         """When the next hello is due (monotonic seconds)."""

@@ -48,6 +48,7 @@ from announcer.layer2.messages import (
 )
 from announcer.layer2.neighbours import Neighbours, Outgoing
 from announcer.layer2.ownlink import QUORUM, OwnLinks
+from announcer.layer2.requesters import Requesters
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -117,6 +118,7 @@ class ArpResponder:
         self._claims = ClaimBook(self._neighbours, entropy, now=now)
         self._questions = MemberQuestions(self._neighbours, entropy)
         self._own_links = OwnLinks(self._neighbours, entropy)
+        self._requesters = Requesters(self._neighbours)
         self._unheard: set[str] = set()
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
@@ -196,6 +198,7 @@ class ArpResponder:
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
+                self._requesters.forget_interface(index)
                 self._announced = {key for key in self._announced if key[1] != index}
         for index, view in wanted.items():
             if index not in before or before[index].mac != view.mac:
@@ -282,6 +285,7 @@ class ArpResponder:
             report_at,
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
+            self._requesters.next_deadline(),
             self._questions.next_deadline(),
             self._own_links.next_deadline() if self._neighbours.signer is not None else None,
             self._neighbours.next_deadline(),
@@ -297,6 +301,7 @@ class ArpResponder:
             self._own_links.handle_timer(now)
             self._follow_links(now)
         self._neighbours.handle_timer(now)
+        self._requesters.handle_timer(now, self._table)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
@@ -335,6 +340,8 @@ class ArpResponder:
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
+        if trailer is None and not foreign:
+            self._requesters.remember(interface, heard, now)
         if trailer is not None:
             return self._answer_question(interface, heard, trailer, reply, now)
         if isinstance(reply, DropReason):
@@ -493,6 +500,7 @@ class ArpResponder:
         self._table[address] = self._tallies.setdefault(address, _Tally())
         for index in self._interfaces:
             self._schedule.start(address, index, now=now)
+            self._requesters.start(address, index, now)
 
     def _remove(self, address: bytes) -> None:
         if self._table.pop(address, None) is None:
