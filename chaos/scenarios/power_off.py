@@ -108,7 +108,7 @@ SCENARIOS = (
         down_after=True,
         keeps_backends=True,
         flows=50,
-        # 40 s and what is between two renewals of a Lease, 10 s: Kubernetes, not vipring.
-        promise={**ALWAYS, "back_s": 1.0, "whole_s": 55.0},
+        # Kubernetes gives a node up when its Lease is 40 s old, and looks every few seconds.
+        promise={**ALWAYS, "back_s": 1.0, "whole_s": 45.0},
     ),
 )
