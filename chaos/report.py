@@ -152,7 +152,7 @@ def story(run: Run) -> list[str]:
         lines.append(f"{duration(after):>8}  {what} (+{duration(after - before)})")
         before = after
     if phases.detected_s is None and run.owner_after == run.owner_before:
-        lines.append(f"not detected: {run.victim} was back before the ring gave it up")
+        lines.append(f"{run.owner_before} is the owner again, or still")
     if phases.answered_s is None:
         lines.append(f"no outage: the longest gap between two answers was {duration(run.outage_s)}")
     if run.two_owners_s:

@@ -169,7 +169,7 @@ class _Run:
 
     async def _measure(self, scene: Scene) -> Run:
         lab, stage, scenario = self._stage.lab, self._stage, self._scenario
-        watched = watched_of(scene)
+        watched = scene.watched = watched_of(scene)
         observer = await instruments.start_observer(
             lab.observer_exec,
             self._directory / "observer.jsonl",
@@ -193,13 +193,33 @@ class _Run:
         fault = await scenario.fault(stage, scene.victims[0])
         if scenario.forget_neighbour:
             await _forget(stage, scene.vip)
+        run = await self._assess(scene, fault, (probe, observer, neighbour))
+        after = await writes.count(lab.api)
+        run = msgspec.structs.replace(
+            run,
+            variant=scene.variant,
+            facts=scene.facts,
+            calm_writes=sum(writes.between(calm, before).values()),
+            writes=writes.between(before, after),
+        )
+        return results.judge(run, scenario.promise, scene.broken)
+
+    async def _assess(
+        self,
+        scene: Scene,
+        fault: float,
+        witnesses: tuple[instruments.Probe, instruments.Observer, instruments.Neighbour],
+    ) -> Run:
+        """Wait for rest after the fault, end the records and read them."""
+        stage, scenario = self._stage, self._scenario
+        probe, observer, neighbour = witnesses
         if scenario.down_after:
             scene.off.update(scene.victims)
         up = [node for node in stage.nodes if node not in scene.off]
         failure: str | None = None
         right: dict[str, str] = {}
         try:
-            right = await _at_rest(stage, observer, watched, up, probe=probe, fault=fault)
+            right = await _at_rest(stage, observer, scene.watched, up, probe=probe, fault=fault)
         except ChaosError as error:
             failure = str(error)
         end = time.monotonic()
@@ -222,20 +242,7 @@ class _Run:
             owned=scene.owners,
             right=right,
         )
-        run = measure.assess(evidence, failure=failure)
-        return self._with_scene(run, scene, calm, before, await writes.count(lab.api))
-
-    def _with_scene(
-        self, run: Run, scene: Scene, calm: writes.Writes, before: writes.Writes, after: writes.Writes
-    ) -> Run:
-        run = msgspec.structs.replace(
-            run,
-            variant=scene.variant,
-            facts=scene.facts,
-            calm_writes=sum(writes.between(calm, before).values()),
-            writes=writes.between(before, after),
-        )
-        return results.judge(run, self._scenario.promise, scene.broken)
+        return measure.assess(evidence, failure=failure)
 
     async def _start_client(self, scene: Scene) -> tuple[instruments.Probe, instruments.Neighbour]:
         lab, scenario = self._stage.lab, self._scenario
@@ -260,12 +267,12 @@ class _Run:
         return probe, neighbour
 
 
-def watched_of(scene: Scene) -> list[str]:
+def watched_of(scene: Scene) -> tuple[str, ...]:
     """The addresses that the observer asks for: all, or where they are too many, the client's and others of the victims."""
     if len(scene.owners) <= MAX_VIPS:
-        return sorted(scene.owners)
+        return tuple(sorted(scene.owners))
     hit = [vip for vip, node in sorted(scene.owners.items()) if node in scene.victims and vip != scene.vip]
-    return sorted([scene.vip, *scene.rng.sample(hit, min(MAX_VIPS - 1, len(hit)))])
+    return tuple(sorted([scene.vip, *scene.rng.sample(hit, min(MAX_VIPS - 1, len(hit)))]))
 
 
 async def _agreed(stage: Stage, vips: Sequence[str]) -> dict[str, str]:

@@ -19,8 +19,9 @@ def record(*events: tuple[float, str, str, str]) -> frames.FrameRecord:
     lines: list[list[object]] = [["recorder", "br-data", 100.0, 1_790_000_000.0]]
     for at, kind, mac, vip in events:
         sender = "0.0.0.0" if kind == "probe" else vip
-        target = HOST if kind in ("reply", "request") else vip
-        lines.append(["f", kind, mac, sender, target, at])
+        target = HOST if kind in ("reply", "request", "offer") else vip
+        to = A if kind == "offer" else "ff:ff:ff:ff:ff:ff"
+        lines.append(["f", kind, mac, to, sender, target, at])
     lines.append(["end", 200.0])
     return frames.parse([json.dumps(line) + "\n" for line in lines])
 
@@ -40,7 +41,15 @@ def record(*events: tuple[float, str, str, str]) -> frames.FrameRecord:
     ],
 )
 def test_what_a_frame_is(operation: int, sender: str, target: str, kind: str | None) -> None:
-    assert recorder.kind_of(operation, sender, target, NETWORK) == kind
+    assert recorder.kind_of(operation, sender, target, bytes(18), NETWORK) == kind
+
+
+@pytest.mark.parametrize(
+    ("padding", "kind"),
+    [("7672 05", "offer"), ("7672 15", "offer"), ("7672 02", "reply"), ("7672", "reply"), ("", "reply")],
+)
+def test_an_offer_is_told_by_its_padding(padding: str, kind: str) -> None:
+    assert recorder.kind_of(2, VIP, HOST, bytes.fromhex(padding), NETWORK) == kind
 
 
 def test_addresses_are_back_when_the_last_of_them_was_announced_by_another() -> None:
@@ -71,12 +80,15 @@ def test_strays_lie_between_anothers_announcement_and_the_own_question() -> None
     asked = [(100.5, "probe", A, VIP), (100.6, "reply", A, VIP)]
     assert frames.strays(record(*before, *asked), {VIP: A}, since=99.0) == 0
     assert frames.strays(record(*before, *late, *asked), {VIP: A}, since=99.0) == 3
+    offered = [(100.2, "offer", B, VIP), (100.3, "announcement", A, VIP)]
+    assert frames.strays(record(*before, *offered), {VIP: A}, since=99.0) == 0
+    assert frames.strays(record(*before, *late, *offered), {VIP: A}, since=99.0) == 3
     assert frames.strays(record(*late, *asked), {VIP: A}, since=99.0) == 0, "nobody else announced it"
     assert frames.strays(record(*before, *late), {OTHER: A}, since=99.0) == 0
 
 
 def test_half_a_line_is_left_out_and_nonsense_refused() -> None:
-    whole = '["f","reply","02:00:00:00:00:11","198.18.1.0","198.18.0.2",1.0]\n'
+    whole = '["f","reply","02:00:00:00:00:11","02:00:00:00:00:12","198.18.1.0","198.18.0.2",1.0]\n'
     assert len(frames.parse([whole, whole[:20]]).frames) == 1
     with pytest.raises(MeasurementError, match="line 1"):
         frames.parse(["{}\n"])

@@ -145,8 +145,8 @@ def test_the_reason_of_a_run_that_did_not_settle_is_kept() -> None:
 
 def test_settled_misled_and_strays_are_taken_from_the_records() -> None:
     lines = [
-        ["f", "announcement", MAC["n1"], VIP, VIP, FAULT + 1.99],
-        ["f", "reply", MAC["n2"], VIP, "198.18.0.2", FAULT + 2.5],
+        ["f", "announcement", MAC["n1"], "ff:ff:ff:ff:ff:ff", VIP, VIP, FAULT + 1.99],
+        ["f", "reply", MAC["n2"], "02:00:00:00:01:02", VIP, "198.18.0.2", FAULT + 2.5],
     ]
     entries = [["n", MAC["n2"], 100.0], ["n", MAC["n1"], FAULT + 2.3]]
     run = power_off(
