@@ -114,3 +114,16 @@ def test_settled_since_a_time() -> None:
     assert owners.settled(seen, since=100.1) == {}
     assert owners.settled(record([(A, B)] * 4), since=100.1) == {}
     assert owners.settled(record([()] * 4), since=100.1) == {}
+
+
+def test_answers_of_others_do_not_count_where_it_is_known_who_may_own() -> None:
+    events = [
+        START,
+        ["q", 0, VIP, 100.0],
+        ["a", 0, VIP, A, 100.001],
+        ["a", 0, VIP, B, 100.002],
+        ["end", 100.1],
+    ]
+    lines = [json.dumps(event) + "\n" for event in events]
+    assert owners.owner_at(owners.parse(lines), VIP, 100.0) == {A, B}
+    assert owners.owner_at(owners.parse(lines, among={A}), VIP, 100.0) == {A}
