@@ -1,23 +1,25 @@
 """Every scenario of the lab, one after the other, and docs/failover.md with what was measured.
 
-`python -m bench.failover [--quick] [SCENARIO ...]`: 30 runs of power-off, kill-speaker, partition and node-returns on five nodes,
-5 of the others, about 50 min; `--quick` does two of each on three nodes. Facts go to bench/results/failover/NAME.json; the
-figures in docs/failover.md and the picture beside it are made from the files that are there (`--render` does only that).
+`python -m bench.failover [--quick] [--budget MINUTES] [SCENARIO ...]`: 30 runs of power-off, kill-speaker, partition and
+node-returns on five nodes, 5 of the others but for those that take long (PLAN says how many and how long), in less than an
+hour; `--quick` does one of each on three nodes. Facts go to bench/results/failover/NAME.json; the figures in
+docs/failover.md and the picture beside it are made from the files that are there (`--render` does only that).
 """
 
 import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from chaos.report import duration
-from chaos.results import Figure, Result
+from chaos.report import cell, label
+from chaos.results import Result
 from chaos.scenarios import SCENARIOS
+from chaos.scenarios.model import ALWAYS
 from vipring.svg import Panel, picture, shares
 
 ROOT: Final = Path(__file__).parent.parent
@@ -25,36 +27,105 @@ RESULTS: Final = ROOT / "bench" / "results" / "failover"
 PAGE: Final = ROOT / "docs" / "failover.md"
 PICTURE: Final = ROOT / "docs" / "failover.svg"
 
-OFTEN: Final = ("power-off", "kill-speaker", "partition", "node-returns")
-ONCE: Final = ("api-down",)
-"""A minute long each."""
+NODES: Final = 5
+QUICK_NODES: Final = 3
+BUDGET_MIN: Final = 60.0
+"""No scenario is begun that its measured runs would carry beyond it."""
+
+
+class Plan(NamedTuple):
+    """How a scenario is measured: runs, the seconds that one takes, and how long the fault lasts where not as usual."""
+
+    repeat: int = 5
+    run_s: float = 11.0
+    lasts_s: int | None = None
+
+
+PLAN: Final[Mapping[str, Plan]] = {
+    "power-off": Plan(30, 10),
+    "kill-speaker": Plan(30, 10),
+    "node-returns": Plan(30, 10),
+    "partition": Plan(30, 10),
+    "power-off-200": Plan(3, 45),
+    "power-off-backend": Plan(2, 60),
+    "node-returns-15": Plan(3, 26),
+    "node-returns-60": Plan(1, 75),
+    "hang-random": Plan(3, 32),
+    "partition-90": Plan(1, 105),
+    "ring-cut": Plan(5, 19),
+    "ring-cut-90": Plan(1, 115),
+    "ring-cut-all": Plan(1, 115),
+    "dead-data-path": Plan(3, 22, 6),
+    "ring-loss": Plan(1, 75),
+    "ring-loss-power-off": Plan(3, 14),
+    "cpu-starvation": Plan(1, 50),
+    "api-down": Plan(1, 75),
+    "api-down-long": Plan(1, 135, 120),
+}
+"""What differs from Plan()."""
+
+LAB_S: Final = 5.0
+"""What starting and ending a lab takes."""
 
 BEGIN: Final = "<!-- figures: python -m bench.failover -->\n"
 END: Final = "<!-- end of the figures -->\n"
+LIST_BEGIN: Final = "<!-- scenarios: python -m bench.failover -->\n"
+LIST_END: Final = "<!-- end of the scenarios -->\n"
+
+COLUMNS: Final = ("outage_s", "no_owner_s", "two_owners_s", "lost", "detected_s", "announced_s")
+"""Figures with a column of their own; other promised ones share one."""
 
 
-def repeats(name: str, *, quick: bool) -> int:
-    """Runs of a scenario."""
-    if name in ONCE:
-        return 1
-    if quick:
-        return 2
-    return 30 if name in OFTEN else 5
+def plan_of(name: str, *, quick: bool) -> Plan:
+    """How a scenario is measured."""
+    plan = PLAN.get(name, Plan())
+    return plan._replace(repeat=1) if quick else plan
 
 
-def measure(name: str, *, quick: bool, seed: int) -> bool:
+def command(name: str, plan: Plan, *, quick: bool, seed: int) -> list[str]:
+    """The arguments of Python that measure a scenario, without the option that names its file."""
+    nodes = QUICK_NODES if quick else NODES
+    words = ["-m", "chaos", "run", name, "--nodes", str(nodes), "--repeat", str(plan.repeat)]
+    lasts = ["--lasts", str(plan.lasts_s)] if plan.lasts_s is not None else []
+    return [*words, "--seed", str(seed), *lasts]
+
+
+def measure(name: str, plan: Plan, *, quick: bool, seed: int) -> bool:
     """Run one scenario; False when the command failed."""
-    nodes = 3 if quick else 5
-    command = ["-m", "chaos", "run", name, "--nodes", str(nodes)]
-    command += ["--repeat", str(repeats(name, quick=quick)), "--seed", str(seed)]
+    words = command(name, plan, quick=quick, seed=seed)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    print(f"\n== python {' '.join(command)}", flush=True)
-    began = time.monotonic()
+    print(f"== python {' '.join(words)}", flush=True)
     done = subprocess.run(
-        [sys.executable, *command, "--json", str(RESULTS / f"{name}.json")], cwd=ROOT, check=False
+        [sys.executable, *words, "--json", str(RESULTS / f"{name}.json")], cwd=ROOT, check=False
     )
-    print(f"== {name}: {time.monotonic() - began:.0f} s, code {done.returncode}", flush=True)
     return done.returncode == 0
+
+
+def measure_all(
+    names: Sequence[str], *, quick: bool, seed: int, budget_s: float
+) -> tuple[list[str], list[str]]:
+    """Run the scenarios as long as there is time, those of many runs first; which failed and which were left out."""
+    plans = {name: plan_of(name, quick=quick) for name in names}
+    began = time.monotonic()
+    failed: list[str] = []
+    left: list[str] = []
+    for number, (name, plan) in enumerate(sorted(plans.items(), key=lambda one: -one[1].repeat), 1):
+        spent = time.monotonic() - began
+        needs = LAB_S + plan.repeat * plan.run_s
+        print(
+            f"\n== {number} of {len(plans)}: {name}, {plan.repeat} runs, about {needs:.0f} s; {spent / 60:.1f} min gone",
+            flush=True,
+        )
+        if spent + needs > budget_s:
+            print("== left out: no time for it", flush=True)
+            left.append(name)
+            continue
+        good = measure(name, plan, quick=quick, seed=seed)
+        print(f"== {name}: {time.monotonic() - began - spent:.0f} s{'' if good else ', FAILED'}", flush=True)
+        if not good:
+            failed.append(name)
+    print(f"\n== {(time.monotonic() - began) / 60:.1f} min in all", flush=True)
+    return failed, left
 
 
 def results() -> list[Result]:
@@ -67,26 +138,33 @@ def results() -> list[Result]:
     return found
 
 
-def spread(figure: Figure, *, seconds: bool = True) -> str:
-    """Median and highest."""
-    if figure.p50 is None or figure.max is None:
+def spread(result: Result, name: str) -> str:
+    """Median and highest, each with what was promised of it."""
+    figure = result.summary.get(name)
+    if figure is None or figure.p50 is None or figure.max is None:
         return "-"
-    if seconds:
-        return f"{duration(figure.p50)} / {duration(figure.max)}"
-    return f"{figure.p50:g} / {figure.max:g}"
+    middle, highest = cell(name, figure.p50), cell(name, figure.max)
+    if name in result.typical:
+        middle += f" (≤ {cell(name, result.typical[name])})"
+    if name in result.promise:
+        highest += f" (≤ {cell(name, result.promise[name])})"
+    return f"{middle} / {highest}"
 
 
 def table(found: Iterable[Result]) -> list[str]:
-    """One row a scenario: median and highest of each figure."""
+    """One row a scenario: median and highest of each figure, and whether its promises were kept."""
     lines = [
-        "| scenario | nodes | runs | failed | outage | no owner | two owners | echoes lost | detected | announced | commit |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| scenario | nodes | runs | failed | {' | '.join(label(name) for name in COLUMNS)} | further promises | kept | commit |",
+        f"|{'---|' * (len(COLUMNS) + 7)}",
     ]
     for one in found:
         failed = sum(run.failure is not None for run in one.runs)
-        cells = [spread(one.summary[name]) for name in ("outage_s", "no_owner_s", "two_owners_s")]
-        cells.append(spread(one.summary["lost"], seconds=False))
-        cells += [spread(one.summary[name]) for name in ("detected_s", "announced_s")]
+        cells = [spread(one, name) for name in COLUMNS]
+        cells.append(
+            "; ".join(f"{label(name)} {spread(one, name)}" for name in one.promise if name not in COLUMNS)
+            or "-"
+        )
+        cells.append("-" if one.kept is None else "yes" if one.kept else "**no**")
         commit = one.commit[:7] + ("-dirty" if one.commit.endswith("-dirty") else "")
         lines.append(
             f"| {one.scenario} | {one.nodes} | {len(one.runs)} | {failed} | {' | '.join(cells)} | {commit} |"
@@ -94,15 +172,47 @@ def table(found: Iterable[Result]) -> list[str]:
     return lines
 
 
+def scenarios() -> list[str]:
+    """One row a scenario: what is done, what is promised, and how it is measured where that is not as usual."""
+    lines = ["| scenario | what is done | promised | measured |", "|---|---|---|---|"]
+    for name, scenario in SCENARIOS.items():
+        bounds = [f"median {label(one)} ≤ {cell(one, bound)}" for one, bound in scenario.typical.items()]
+        bounds += [
+            f"{label(one)} ≤ {cell(one, bound)}"
+            for one, bound in scenario.promise.items()
+            if one not in ALWAYS
+        ]
+        plan = plan_of(name, quick=False)
+        lasts = f", {plan.lasts_s} s long" if plan.lasts_s is not None else ""
+        nodes = f", {scenario.nodes} nodes" if scenario.nodes > NODES else ""
+        words = f"{plan.repeat} run{'s' if plan.repeat > 1 else ''}{nodes}{lasts}"
+        lines.append(f"| {name} | {scenario.summary} | {'; '.join(bounds) or '-'} | {words} |")
+    return lines
+
+
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """The page with other text between two marks."""
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{text}\n\n{end}{tail}"
+
+
+def complaints(found: Iterable[Result]) -> list[str]:
+    """What was not kept, a line each."""
+    broken = [f"* {one.scenario}, {what}" for one in found for what in one.broken]
+    return ["", "Not kept:", "", *broken] if broken else []
+
+
 def drawing(found: Sequence[Result]) -> str:
-    """Share of the runs by outage, of those scenarios that have one, and by time with two owners, of all."""
+    """Share of the runs by outage, by time with two owners, and by time until all was right, where there are enough."""
 
     def lines(name: str, least: float) -> dict[str, list[tuple[float, float]]]:
+        """Of the scenarios that promise something of it: others would stretch the axis."""
         curves = {}
         for one in found:
-            values = [getattr(run, name) for run in one.runs if run.failure is None]
+            values = [run.value(name) for run in one.runs if run.failure is None]
             known = [value for value in values if value is not None]
-            if known and max(known) > least:
+            if name in one.promise and len(known) > 1 and max(known) > least:
                 curves[one.scenario] = list(shares(known))
         return curves
 
@@ -110,6 +220,9 @@ def drawing(found: Sequence[Result]) -> str:
         [
             Panel("Runs with an outage of at most", "seconds", lines("outage_s", 0.1)),
             Panel("Runs with two owners for at most", "seconds", lines("two_owners_s", 0.0)),
+            Panel(
+                "Runs in which every address had its right owner after", "seconds", lines("settled_s", 0.0)
+            ),
         ]
     )
 
@@ -117,10 +230,9 @@ def drawing(found: Sequence[Result]) -> str:
 def render() -> None:
     """Put table and picture into the documentation."""
     found = results()
-    page = PAGE.read_text()
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(head + BEGIN + "\n" + "\n".join(table(found)) + "\n\n" + END + tail)
+    figures = "\n".join([*table(found), *complaints(found)])
+    page = between(PAGE.read_text(), LIST_BEGIN, LIST_END, "\n".join(scenarios()))
+    PAGE.write_text(between(page, BEGIN, END, figures))
     PICTURE.write_text(drawing(found))
 
 
@@ -128,22 +240,30 @@ def main(argv: list[str] | None = None) -> int:
     """Measure the chosen scenarios, write the page; 0 when every command ended well."""
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="two runs of each on three nodes")
+    parser.add_argument("--quick", action="store_true", help="one run of each on three nodes")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=BUDGET_MIN,
+        metavar="MINUTES",
+        help=f"begin nothing that would take longer in all (default {BUDGET_MIN:g})",
+    )
     parser.add_argument("--render", action="store_true", help="measure nothing")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     for name in args.names:
         if name not in SCENARIOS:
             parser.error(f"{name}: allowed are {', '.join(SCENARIOS)}")
-    failed = []
+    failed: list[str] = []
+    left: list[str] = []
     if not args.render:
-        failed = [
-            name for name in args.names or SCENARIOS if not measure(name, quick=args.quick, seed=args.seed)
-        ]
+        names = args.names or list(SCENARIOS)
+        failed, left = measure_all(names, quick=args.quick, seed=args.seed, budget_s=60 * args.budget)
     render()
-    if failed:
-        print(f"failed: {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    for what, which in (("failed", failed), ("left out", left)):
+        if which:
+            print(f"{what}: {', '.join(which)}", file=sys.stderr)
+    return 1 if failed or left else 0
 
 
 if __name__ == "__main__":

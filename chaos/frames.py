@@ -19,10 +19,11 @@ class RecorderStart(msgspec.Struct, frozen=True, tag="recorder", array_like=True
 
 
 class Frame(msgspec.Struct, frozen=True, tag="f", array_like=True):
-    """One ARP frame of `mac` passed at `at` (monotonic seconds); kinds as in chaos/recorder.py."""
+    """One ARP frame of `mac` for `to` passed at `at` (monotonic seconds); kinds as in chaos/recorder.py."""
 
     kind: str
     mac: str
+    to: str
     sender: str
     target: str
     at: float
@@ -100,22 +101,22 @@ def moved(
 
 
 def strays(record: FrameRecord, owners: Mapping[str, str], *, since: float) -> int:
-    """Frames that said of a VIP that its former owner has it, after another announced it and before that one asked again."""
+    """Frames that said of a VIP that its former owner has it, after another announced it and before that one asked again
+    or was offered it."""
     count = 0
     taken: set[str] = set()
-    asked: set[str] = set()
+    settled: set[str] = set()
     for frame in record.frames:
-        if frame.at < since:
-            continue
         vip = frame.target if frame.kind == "probe" else frame.sender
-        if vip not in owners or vip in asked:
+        if frame.at < since or vip not in owners or vip in settled:
             continue
-        if frame.mac != owners[vip]:
-            if frame.kind == "announcement":
-                taken.add(vip)
-        elif vip in taken:
-            if frame.kind == "probe":
-                asked.add(vip)
-            else:
-                count += 1
+        mine = frame.mac == owners[vip]
+        if not mine and frame.kind == "announcement":
+            taken.add(vip)
+        elif vip in taken and (
+            frame.kind == "probe" if mine else (frame.kind, frame.to) == ("offer", owners[vip])
+        ):
+            settled.add(vip)
+        elif mine and vip in taken:
+            count += 1
     return count

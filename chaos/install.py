@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,9 @@ from chaos.errors import ChaosError
 NAMESPACE: Final = "metallb-system"
 POOL: Final = "198.18.1.0/24"
 """The pool of the lab: inside the nodes' /16, so that clients ask for it by ARP."""
+
+WIDE_POOL: Final = "198.18.4.0/22"
+"""A pool for scenarios with hundreds of addresses."""
 
 ECHO_PORT: Final = 7
 ECHO_IMAGE: Final = "vipring/echo:v0.1.0"
@@ -91,23 +94,48 @@ def echo_pod(node: str) -> dict[str, object]:
     }
 
 
-def echo_service(name: str) -> dict[str, object]:
-    """A LoadBalancer Service in front of the echo Pods."""
+def echo_service(name: str, address: str | None = None) -> dict[str, object]:
+    """A LoadBalancer Service in front of the echo Pods, with this address where one is given."""
+    spec: dict[str, object] = {
+        "type": "LoadBalancer",
+        "selector": {BACKEND_LABEL: "yes"},
+        "ports": [{"name": "echo", "port": ECHO_PORT, "targetPort": ECHO_PORT, "protocol": "UDP"}],
+    }
+    if address is not None:
+        spec["loadBalancerIP"] = address
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "type": "LoadBalancer",
-            "selector": {BACKEND_LABEL: "yes"},
-            "ports": [{"name": "echo", "port": ECHO_PORT, "targetPort": ECHO_PORT, "protocol": "UDP"}],
-        },
+        "spec": spec,
     }
 
 
-def echo_objects(nodes: Iterable[str], services: Sequence[str]) -> list[dict[str, object]]:
-    """One echo Pod on each node and the Services in front of them."""
-    return [*(echo_pod(node) for node in nodes), *(echo_service(name) for name in services)]
+def echo_slice(name: str, nodes: Iterable[str]) -> dict[str, object]:
+    """What the endpoints of an echo Service look like with a backend on each node; for planning, not for a lab."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{name}-planned",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "endpoints": [
+            {"addresses": [f"192.0.2.{number}"], "nodeName": node, "conditions": {"ready": True}}
+            for number, node in enumerate(nodes, 1)
+        ],
+        "ports": [{"name": "echo", "port": ECHO_PORT, "protocol": "UDP"}],
+    }
+
+
+def echo_objects(nodes: Iterable[str], services: Mapping[str, str | None]) -> list[dict[str, object]]:
+    """One echo Pod on each node and the Services in front of them, by name, each with its address or with any."""
+    return [
+        *(echo_pod(node) for node in nodes),
+        *(echo_service(name, address) for name, address in services.items()),
+    ]
 
 
 def documents(text: str) -> list[dict[str, object]]:

@@ -118,7 +118,7 @@ def _settled(evidence: Evidence, run: Run) -> Run:
     neighbour_s: float | None = None
     if evidence.neighbour is not None and evidence.vip in evidence.right:
         mac = macs[evidence.right[evidence.vip]]
-        said = owners.first_announcement(evidence.observer, evidence.vip, mac, since=since)
+        said = owners.last_word(evidence.observer, evidence.vip, mac, since=since)
         neighbour_s = neighbours.right_s(evidence.neighbour, mac, since=since if said is None else said)
     return msgspec.structs.replace(run, settled_s=settled_s, neighbour_s=neighbour_s)
 

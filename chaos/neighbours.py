@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def right_s(record: NeighbourRecord, mac: str, *, since: float) -> float | None:
     A time without an entry is no wrong one: the client asks then.
     """
     right = since
-    for entry, following in zip(record.entries, [*record.entries[1:], None], strict=True):
+    for entry, following in itertools.zip_longest(record.entries, record.entries[1:]):
         if entry.mac in ("", mac):
             continue
         if following is None:

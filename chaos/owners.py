@@ -212,6 +212,12 @@ def first_announcement(record: ObserverRecord, vip: str, mac: str, *, since: flo
     )
 
 
+def last_word(record: ObserverRecord, vip: str, mac: str, *, since: float) -> float | None:
+    """When `mac` first announced `vip` after every other one that did at or after `since`, monotonic seconds."""
+    others = [frame.at for frame in record.gratuitous if frame.vip == vip and frame.mac != mac]
+    return first_announcement(record, vip, mac, since=max([since, *others]))
+
+
 def settled(record: ObserverRecord, *, since: float) -> dict[str, str]:
     """The VIPs that one and the same MAC address alone has answered for from `since` on, with that address."""
     found: dict[str, str] = {}

@@ -9,11 +9,12 @@ A bridge in promiscuous mode hands itself a copy of every frame that it forwards
 in seconds of the monotonic clock, in the order in which the frames passed:
 
     ["recorder", interface, monotonic, wall]   once, first
-    ["f", kind, mac, sender, target, at]       a frame of `mac`; sender and target are its protocol addresses
+    ["f", kind, mac, to, sender, target, at]   a frame of `mac` for `to`; sender and target are its protocol addresses
     ["end", at]                                after SIGTERM or SIGINT
 
-kind is "announcement" (sender and target are the same VIP), "reply", "request" (with a VIP as sender), or "probe" (RFC 5227: a
-question for a VIP without a sender). Questions by hosts are left out.
+kind is "announcement" (sender and target are the same VIP), "reply", "request" (with a VIP as sender), "probe" (RFC 5227: a
+question for a VIP without a sender), or "offer" (a reply whose padding says that the owner would rather have `to` answer,
+docs/claims.md). Questions by hosts are left out.
 """
 
 from __future__ import annotations
@@ -36,15 +37,21 @@ _SOL_PACKET: Final = 263
 _PACKET_ADD_MEMBERSHIP: Final = 1
 _PACKET_MR_PROMISC: Final = 1
 _PACKET_OUTGOING: Final = 4
+_MAGIC: Final = b"vr"
+_OFFER: Final = 5
 _NOBODY: Final = "0.0.0.0"
 
 
-def kind_of(operation: int, sender: str, target: str, network: ipaddress.IPv4Network) -> str | None:
+def kind_of(
+    operation: int, sender: str, target: str, padding: bytes, network: ipaddress.IPv4Network
+) -> str | None:
     """What an ARP frame is to the addresses of `network`; None for one that says nothing of them."""
     if ipaddress.IPv4Address(sender) in network:
         if sender == target:
             return "announcement"
-        return "reply" if operation == 2 else "request"
+        if operation != 2:
+            return "request"
+        return "offer" if padding[:2] == _MAGIC and padding[2:3] and padding[2] & 0xF == _OFFER else "reply"
     if operation == 1 and sender == _NOBODY and ipaddress.IPv4Address(target) in network:
         return "probe"
     return None
@@ -75,9 +82,9 @@ def record(found: socket.socket, out: TextIO, network: ipaddress.IPv4Network, st
                 continue
             fields = _ARP.unpack(frame[: _ARP.size])
             sender, target = socket.inet_ntoa(fields[9]), socket.inet_ntoa(fields[11])
-            kind = kind_of(fields[7], sender, target, network)
+            kind = kind_of(fields[7], sender, target, frame[_ARP.size :], network)
             if kind is not None:
-                _add(out, "f", kind, fields[1].hex(":"), sender, target, time.monotonic())
+                _add(out, "f", kind, fields[1].hex(":"), fields[0].hex(":"), sender, target, time.monotonic())
         now = time.monotonic()
         if now >= flush:
             out.flush()

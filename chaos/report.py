@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from chaos.results import FIGURES, Figure, Phases, Result, Run, percentile
@@ -151,7 +152,7 @@ def story(run: Run) -> list[str]:
         lines.append(f"{duration(after):>8}  {what} (+{duration(after - before)})")
         before = after
     if phases.detected_s is None and run.owner_after == run.owner_before:
-        lines.append(f"not detected: {run.victim} was back before the ring gave it up")
+        lines.append(f"{run.owner_before} is the owner again, or still")
     if phases.answered_s is None:
         lines.append(f"no outage: the longest gap between two answers was {duration(run.outage_s)}")
     if run.two_owners_s:
@@ -169,7 +170,28 @@ def text(result: Result) -> list[str]:
     """The whole report of one scenario."""
     good = sum(run.failure is None for run in result.runs)
     head = f"{result.scenario}: {result.nodes} nodes, {good} runs, seed {result.seed}, commit {result.commit}"
-    return [head, "", *table(result), "", *verdict(result), *explanation(result), "", LEGEND]
+    return [
+        head,
+        "",
+        *table(result),
+        "",
+        *verdict(result),
+        *written(result),
+        *explanation(result),
+        "",
+        LEGEND,
+    ]
+
+
+def written(result: Result) -> list[str]:
+    """What vipring wrote to the API from the faults on, over all runs."""
+    total: Counter[str] = Counter()
+    for run in result.runs:
+        total.update(run.writes)
+    if not total:
+        return []
+    counted = ", ".join(f"{n} x {what}" for what, n in total.most_common())
+    return [f"Written to the API from the faults on, all runs together: {counted}.", ""]
 
 
 def verdict(result: Result) -> list[str]:

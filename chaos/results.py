@@ -58,7 +58,8 @@ class Run(msgspec.Struct, frozen=True):
     whole_s: float | None = None
     """The last echo without an answer was sent so long after the fault; 0 when there was none."""
     strays: int | None = None
-    """Packet record: frames by which a victim claimed an address after another had announced it and before it asked again."""
+    """Packet record: frames by which a victim claimed an address after another had announced it and before it asked again
+    or was offered it by that one."""
     moves: int | None = None
     """Packet record: addresses of the victims that another node announced."""
     calm_writes: int | None = None

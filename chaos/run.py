@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 import chaos
-from chaos import install, instruments, measure, results, revision, writes
+from chaos import gather, install, instruments, measure, results, revision, writes
 from chaos.errors import ChaosError
 from chaos.lab.lab import Lab
 from chaos.lab.plan import CLIENT
@@ -23,6 +23,9 @@ from chaos.results import Result, Run
 from chaos.scenarios.model import Scenario
 from chaos.stage import Say, Scene, Stage, until
 from chaos.status import SpeakerStatus
+
+QUIET_S: Final = 1.0
+"""Between two looks whether something is still being written to the API, seconds."""
 
 SETTLE_S: Final = 90.0
 """How long everything may take to come to rest after a fault, seconds."""
@@ -57,7 +60,7 @@ async def run_scenario(scenario: Scenario, options: Options, say: Say) -> Result
     nodes = nodes_of(scenario, options)
     async with Lab(nodes=nodes, say=say, settings=scenario.settings) as lab:
         stage = Stage(lab)
-        vips = await prepare(stage, options.services or scenario.services, say)
+        vips = await prepare(stage, scenario, options.services or scenario.services, say)
         for number in range(1, options.repeat + 1):
             runs.append(await _Run(stage, scenario, options, vips, rng, number).play())
             say(run_line(number, runs[-1]))
@@ -80,17 +83,24 @@ def nodes_of(scenario: Scenario, options: Options) -> int:
     return max(options.nodes or 0, scenario.nodes)
 
 
-async def prepare(stage: Stage, services: int, say: Say) -> list[str]:
+def pool_of(scenario: Scenario) -> str:
+    """Where the addresses come from."""
+    return install.WIDE_POOL if scenario.one_owner else install.POOL
+
+
+async def prepare(stage: Stage, scenario: Scenario, services: int, say: Say) -> list[str]:
     """Install vipring, a pool, echo backends and Services; the VIPs, once the ring is whole and each has one owner."""
-    names = [f"echo-{number}" for number in range(1, services + 1)]
+    wanted: dict[str, str | None] = {f"echo-{number}": None for number in range(1, services + 1)}
+    if scenario.one_owner:
+        wanted = dict(await gather.services_of_one(stage.nodes, services, pool_of(scenario)))
     say("installing vipring, a pool of addresses, echo backends and services")
     for name in ("namespace.yaml", "vipring.yaml"):
         await stage.lab.apply(install.manifest(name))
     await stage.lab.apply([install.secret(install.random_key())])
-    await stage.lab.apply(install.documents(install.pool_config()))
-    await stage.lab.apply(install.echo_objects(stage.nodes, names))
+    await stage.lab.apply(install.documents(install.pool_config(pool_of(scenario))))
+    await stage.lab.apply(install.echo_objects(stage.nodes, wanted))
     await stage.ring_is(stage.nodes, 90)
-    vips = await stage.external_ips(names, 60)
+    vips = await stage.external_ips(list(wanted), 60)
     told = [f"{name} has {vip}" for name, vip in list(vips.items())[:MAX_VIPS]]
     more = f" and {len(vips) - len(told)} more" if len(vips) > len(told) else ""
     say(f"ring of {len(stage.nodes)}; {', '.join(told)}{more}")
@@ -124,7 +134,10 @@ class _Run:
         lab, stage = self._stage.lab, self._stage
         try:
             recorder = await instruments.start_recorder(
-                lab.switch_exec, self._directory / "frames.jsonl", install.POOL, interface=SEGMENT
+                lab.switch_exec,
+                self._directory / "frames.jsonl",
+                pool_of(self._scenario),
+                interface=SEGMENT,
             )
             self._started.append(recorder)
             scene = stage.scene = await self._cast(recorder)
@@ -156,7 +169,7 @@ class _Run:
 
     async def _measure(self, scene: Scene) -> Run:
         lab, stage, scenario = self._stage.lab, self._stage, self._scenario
-        watched = watched_of(scene)
+        watched = scene.watched = watched_of(scene)
         observer = await instruments.start_observer(
             lab.observer_exec,
             self._directory / "observer.jsonl",
@@ -165,12 +178,13 @@ class _Run:
         )
         self._started.append(observer)
         await _at_rest(stage, observer, watched, stage.nodes)
+        earlier = await writes.count(lab.api)
         if not scenario.keeps_backends:
             await stage.withdraw_backends(scene.victims)
         await scenario.before(stage, scene.victims[0])
         up = [node for node in stage.nodes if not (scenario.comes_back and node in scene.victims)]
         await _at_rest(stage, observer, watched, up)
-        calm = await writes.count(lab.api)
+        calm = await _until_quiet(stage, earlier)
         probe, neighbour = await self._start_client(scene)
         await until(f"{scene.vip} is not answered steadily", _steady(probe), 30)
         # The fault must not keep step with the ring's own probing.
@@ -179,13 +193,33 @@ class _Run:
         fault = await scenario.fault(stage, scene.victims[0])
         if scenario.forget_neighbour:
             await _forget(stage, scene.vip)
+        run = await self._assess(scene, fault, (probe, observer, neighbour))
+        after = await writes.count(lab.api)
+        run = msgspec.structs.replace(
+            run,
+            variant=scene.variant,
+            facts=scene.facts,
+            calm_writes=sum(writes.between(calm, before).values()),
+            writes=writes.between(before, after),
+        )
+        return results.judge(run, scenario.promise, scene.broken)
+
+    async def _assess(
+        self,
+        scene: Scene,
+        fault: float,
+        witnesses: tuple[instruments.Probe, instruments.Observer, instruments.Neighbour],
+    ) -> Run:
+        """Wait for rest after the fault, end the records and read them."""
+        stage, scenario = self._stage, self._scenario
+        probe, observer, neighbour = witnesses
         if scenario.down_after:
             scene.off.update(scene.victims)
         up = [node for node in stage.nodes if node not in scene.off]
         failure: str | None = None
         right: dict[str, str] = {}
         try:
-            right = await _at_rest(stage, observer, watched, up, probe=probe, fault=fault)
+            right = await _at_rest(stage, observer, scene.watched, up, probe=probe, fault=fault)
         except ChaosError as error:
             failure = str(error)
         end = time.monotonic()
@@ -208,20 +242,7 @@ class _Run:
             owned=scene.owners,
             right=right,
         )
-        run = measure.assess(evidence, failure=failure)
-        return self._with_scene(run, scene, calm, before, await writes.count(lab.api))
-
-    def _with_scene(
-        self, run: Run, scene: Scene, calm: writes.Writes, before: writes.Writes, after: writes.Writes
-    ) -> Run:
-        run = msgspec.structs.replace(
-            run,
-            variant=scene.variant,
-            facts=scene.facts,
-            calm_writes=sum(writes.between(calm, before).values()),
-            writes=writes.between(before, after),
-        )
-        return results.judge(run, self._scenario.promise, scene.broken)
+        return measure.assess(evidence, failure=failure)
 
     async def _start_client(self, scene: Scene) -> tuple[instruments.Probe, instruments.Neighbour]:
         lab, scenario = self._stage.lab, self._scenario
@@ -246,12 +267,12 @@ class _Run:
         return probe, neighbour
 
 
-def watched_of(scene: Scene) -> list[str]:
+def watched_of(scene: Scene) -> tuple[str, ...]:
     """The addresses that the observer asks for: all, or where they are too many, the client's and others of the victims."""
     if len(scene.owners) <= MAX_VIPS:
-        return sorted(scene.owners)
+        return tuple(sorted(scene.owners))
     hit = [vip for vip, node in sorted(scene.owners.items()) if node in scene.victims and vip != scene.vip]
-    return sorted([scene.vip, *scene.rng.sample(hit, min(MAX_VIPS - 1, len(hit)))])
+    return tuple(sorted([scene.vip, *scene.rng.sample(hit, min(MAX_VIPS - 1, len(hit)))]))
 
 
 async def _agreed(stage: Stage, vips: Sequence[str]) -> dict[str, str]:
@@ -268,6 +289,20 @@ async def _agreed(stage: Stage, vips: Sequence[str]) -> dict[str, str]:
 
     await until("the speakers do not agree on the owners", agreed, SETTLE_S)
     return owners
+
+
+async def _until_quiet(stage: Stage, earlier: writes.Writes) -> writes.Writes:
+    """Wait until the Events of what was before have been written; all writes so far.
+
+    Who goes on writing does it in the calm before the fault as well, and there it counts.
+    """
+    for _ in range(round(SETTLE_S / QUIET_S)):
+        now = await writes.count(stage.lab.api)
+        if not writes.between(earlier, now):
+            break
+        earlier = now
+        await anyio.sleep(QUIET_S)
+    return earlier
 
 
 async def _forget(stage: Stage, vip: str) -> None:

@@ -62,6 +62,8 @@ class Scene:
     """How long the fault lasts, seconds; 0 where that has no meaning."""
     recorder: instruments.Recorder
     """The packet record so far."""
+    watched: tuple[str, ...] = ()
+    """The addresses that the observer asks for."""
     off: set[str] = field(default_factory=set)
     """Nodes that stay off until the scenario's `after`."""
     withdrawn: set[str] = field(default_factory=set)

@@ -10,11 +10,13 @@ that hangs makes this node fall silent within the lease.
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, assert_never
@@ -47,6 +49,7 @@ from election.order import Order
 from gossip.errors import RejectReason
 from gossip.outputs import EventsLost, MemberDoubtful, MembershipEvent, PeerRejected, Refuted
 from speaker.announced import Announced, Notice, ServiceAnnounced
+from speaker.attention import Attention, unread
 from speaker.claims import WIRE_ANSWERS, Claims
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
@@ -93,6 +96,7 @@ class Speaker:
         self._ring: RingKeeper | None = None
         self._events: EventRecorder | None = None
         self._claims = Claims(options.node_name, responder)
+        self._attention = Attention()
         self._let_go = anyio.Event()
         started = time.monotonic()
         self._epoch = time.time() - started
@@ -372,7 +376,7 @@ class Speaker:
             now = time.monotonic()
             self.state.last_turn = now
             if now >= renewal:
-                self._responder.renew()
+                self._renew()
                 renewal = now + RENEW_S
             for _ in range(min(len(self._inbox), INPUTS_A_TURN)):
                 self._inbox.popleft()()
@@ -381,6 +385,17 @@ class Speaker:
             # Before the ring was met everything would seem to be ours.
             if self.state.joined and not self._leaving:
                 self._perform(self.state.decider.take(now))
+
+    def _renew(self) -> None:
+        """Renew the lease. A responder that stands still is ended, and this speaker with it, so that heirs take over."""
+        if self._attention.look(unread(self._responder.fileno())):
+            log.error(
+                "responderStandsStill", pid=self._responder.pid, msg="it reads nothing; this speaker ends"
+            )
+            with suppress(ProcessLookupError):
+                os.kill(self._responder.pid, signal.SIGKILL)
+        self._responder.renew()
+        self._attention.told(unread(self._responder.fileno()))
 
     def _perform(self, decisions: Decisions) -> None:
         """Announce first; lines, however many, wait in the inbox between renewals of the lease."""

@@ -75,7 +75,7 @@ class ContainerRun:
     def signal_children(self, number: int) -> float:
         """Send a signal to the processes that its main process started; when, in monotonic seconds."""
         at = time.monotonic()
-        for pid in [] if self.ended else _children(self.pid):
+        for pid in [] if self.ended else children(self.pid):
             os.kill(pid, number)
         return at
 
@@ -83,7 +83,7 @@ class ContainerRun:
         """Let every process of it stand still for `stop_s` and run for `run_s` in turn, as one without a share of the CPU;
         when that began, in monotonic seconds."""
         return await starve(
-            [self.pid, *_children(self.pid)], seconds, stop_s=stop_s, run_s=run_s, ended=lambda: self.ended
+            [self.pid, *children(self.pid)], seconds, stop_s=stop_s, run_s=run_s, ended=lambda: self.ended
         )
 
 
@@ -105,7 +105,7 @@ async def starve(
     return begun
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
     """Processes of a parent (proc(5)); one that ends meanwhile is none."""
     found = []
     for entry in Path("/proc").iterdir():

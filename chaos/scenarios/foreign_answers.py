@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.lab.plan import STRANGER
+from chaos.lab.plan import ROUTER, STRANGER
 from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.power_off import power_on
 from chaos.scenarios.segment import be_silent, flood, meddle, power_off_and_alarm, run, suppress
@@ -49,7 +49,16 @@ async def _clear_loopback(stage: Stage, node: str) -> None:
 async def _beside_a_stranger(stage: Stage, node: str) -> float:
     """As late as this, since a client that has to ask hears the stranger as well and takes the first answer."""
     await meddle(stage)
-    return await power_off_and_alarm(stage, node, {STRANGER.mac})
+    fault = await power_off_and_alarm(stage, node, {STRANGER.mac})
+    diverted = [name for name in _others(stage, node) if STRANGER.mac in await _gateway(stage, name)]
+    stage.scene.facts["diverted"] = len(diverted)
+    return fault
+
+
+async def _gateway(stage: Stage, node: str) -> str:
+    """What a node's kernel knows of its gateway. Speakers ask for it too, and every answer counts for the kernel."""
+    _, output = await stage.lab.run(node, ["ip", "neigh", "show", str(ROUTER), "dev", "eth0"])
+    return output
 
 
 async def _be_silent(stage: Stage, node: str) -> None:
@@ -92,7 +101,7 @@ SCENARIOS = (
         detected_by=_DETECTED_BY,
         down_after=True,
         impostors=True,
-        promise=_PROMISE,
+        promise={**_PROMISE, "diverted": 0},
         typical=_TYPICAL,
     ),
 )

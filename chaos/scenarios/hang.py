@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final, Literal
 
 import anyio
 
+from chaos.lab.errors import LabError
 from chaos.scenarios.model import ALWAYS, Fault, Scenario
 from chaos.scenarios.pods import renew_speakers
 from chaos.stage import Stage
@@ -30,12 +32,12 @@ async def _signal(stage: Stage, node: str, parts: Collection[Part], number: sign
 
 
 async def stall(stage: Stage, node: str, parts: Collection[Part], seconds: float) -> float:
-    """Let parts of a node's speaker stand still; when that began."""
+    """Let parts of a node's speaker stand still; when that began. It may end of it, and be started again."""
     began = await _signal(stage, node, parts, signal.SIGSTOP)
     try:
         await anyio.sleep(seconds)
     finally:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), suppress(LabError):
             await _signal(stage, node, parts, signal.SIGCONT)
     return began
 
@@ -55,14 +57,17 @@ async def _random(stage: Stage, node: str) -> float:
     rng, first, left = stage.scene.rng, None, RANDOM_FOR_S
     while left > 0:
         seconds, pause = rng.uniform(0.2, 1.5), rng.uniform(0.3, 2.0)
-        began = await stall(stage, node, rng.choice((_SPEAKER, _RESPONDER, _BOTH)), seconds)
-        first = began if first is None else first
+        parts = rng.choice((_SPEAKER, _RESPONDER, _BOTH))
+        # A speaker that ended of the stall before is not there to be stalled until it is started again.
+        with suppress(LabError):
+            began = await stall(stage, node, parts, seconds)
+            first = began if first is None else first
         await anyio.sleep(pause)
         left -= seconds + pause
     return first if first is not None else 0.0
 
 
-_DETECTED_BY = frozenset({"memberDead"})
+_DETECTED_BY = frozenset({"memberDead", "memberLeft"})
 _PROMISE = {**ALWAYS, "silent_s": 2.5, "strays": 0}
 _HOW_LONG = f"for {', '.join(f'{seconds:g}' for seconds in sorted(STALLS_S))} s, run by run"
 

@@ -30,7 +30,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="kill-speaker-warm",
-        summary="the same for a client that has the owner in its neighbour table",
+        summary="SIGKILL of the owner's speaker; the client has the owner in its neighbour table",
         fault=_fault,
         after=renew_speaker,
         detected_by=_DETECTED_BY,

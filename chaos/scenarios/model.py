@@ -59,6 +59,8 @@ class Scenario:
     """Nodes of the lab where the command line says nothing, and the fewest."""
     services: int = 4
     """Services, each with an address, where the command line says nothing."""
+    one_owner: bool = False
+    """Choose the addresses so that one node owns them all."""
     rate: float = 250.0
     """Echoes a second where the command line says nothing."""
     flows: int = 1

@@ -66,12 +66,13 @@ SCENARIOS = (
     ),
     Scenario(
         name="power-off-200",
-        summary="the same with 200 addresses: those of the dead node are back when all have been announced again",
+        summary="the owner of 200 addresses loses power",
         fault=power_off,
         after=power_on,
         detected_by=DETECTED_BY,
         down_after=True,
         services=200,
+        one_owner=True,
         promise=_SEVERAL,
     ),
     Scenario(

@@ -69,19 +69,13 @@ def _scenario(name: str, summary: str, fault: Fault, *, cold: bool = False) -> S
     )
 
 
-_COLD = "the same for a client that forgets its neighbour entry every 100 ms"
+_COLD = "; the client forgets its neighbour entry every 100 ms"
+_ONE = "SIGTERM to the owner's speaker, which leaves the ring and is started again"
+_ALL = "the DaemonSet's template is changed: all speakers are renewed, one after the other"
 
 SCENARIOS = (
-    _scenario(
-        "restart-speaker",
-        "SIGTERM to the owner's speaker, which leaves the ring and is started again; the client has to ask anew",
-        _restart,
-    ),
-    _scenario("restart-speaker-cold", _COLD, _restart, cold=True),
-    _scenario(
-        "rolling-restart",
-        "the DaemonSet's template is changed: all speakers are renewed, one after the other",
-        _roll,
-    ),
-    _scenario("rolling-restart-cold", _COLD, _roll, cold=True),
+    _scenario("restart-speaker", f"{_ONE}; the client has to ask anew", _restart),
+    _scenario("restart-speaker-cold", _ONE + _COLD, _restart, cold=True),
+    _scenario("rolling-restart", _ALL, _roll),
+    _scenario("rolling-restart-cold", _ALL + _COLD, _roll, cold=True),
 )

@@ -48,7 +48,7 @@ def _long(*, everywhere: bool) -> Fault:
         for name in cut:
             await block(stage, name)
         await _wait_until(began + 0.05 * stage.scene.lasts_s)
-        await _until_held(stage, node, off)
+        await _until_held(stage, node, began)
         address = await _new_service(stage)
         await _wait_until(began + 0.5 * stage.scene.lasts_s)
         other = stage.scene.rng.choice([name for name in stage.nodes if name not in (node, off)])
@@ -69,18 +69,17 @@ async def _wait_until(at: float) -> None:
     await anyio.sleep(max(0.0, at - time.monotonic()))
 
 
-async def _until_held(stage: Stage, node: str, off: str) -> None:
+async def _until_held(stage: Stage, node: str, began: float) -> None:
     """Wait until the heir of the client's address calls it held by its owner; `vipring explain` has to say so too."""
     scene, heirs = stage.scene, list[str]()
 
     async def held() -> bool:
-        views = await stage.statuses([name for name in stage.nodes if name not in (node, off)])
+        views = await stage.statuses([name for name in stage.nodes if name != node])
         heirs[:] = [
             name for name, view in views.items() if (claim := view.claim(scene.vip)) and claim.state == "held"
         ]
         return bool(heirs)
 
-    began = time.monotonic()
     try:
         await until(f"no heir holds back for {scene.vip}", held, _HELD_WITHIN_S)
     except ChaosError as error:

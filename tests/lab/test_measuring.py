@@ -1,4 +1,4 @@
-"""Probe and observer against real hosts: two namespaces behind a bridge, both the kernel's own ARP."""
+"""Probe, observer, tap and neighbour watcher against real hosts: two namespaces behind a bridge, both the kernel's own ARP."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import outage, owners
+from chaos import frames, neighbours, outage, owners
 from tests.lab import two_hosts
 
 A, B = two_hosts.MACS["a"], two_hosts.MACS["b"]
@@ -44,7 +44,7 @@ def records(out: Path) -> tuple[outage.ProbeRecord, outage.ProbeRecord, owners.O
 def test_all_three_end_by_themselves_with_whole_records(measured: tuple[Path, dict[str, object]]) -> None:
     out, facts = measured
     udp, http, seen = records(out)
-    assert facts["codes"] == [0, 0, 0]
+    assert facts["codes"] == [0] * 5
     assert udp.complete
     assert http.complete
     assert seen.end is not None
@@ -74,3 +74,20 @@ def test_observer_sees_one_owner_two_owners_and_none(measured: tuple[Path, dict[
     assert owners.two_owners_s(seen, since=fault, until=float(seen.end or 0)) == 0
     silent = owners.no_owner_s(seen, since=fault, until=float(seen.end or 0))
     assert silent == pytest.approx(back - fault, abs=0.5)
+
+
+def test_the_tap_sees_what_the_two_say_to_others(measured: tuple[Path, dict[str, object]]) -> None:
+    out, facts = measured
+    seen = frames.parse((out / "frames.jsonl").read_text().splitlines(keepends=True)).frames
+    replies = [frame for frame in seen if (frame.kind, frame.sender) == ("reply", two_hosts.VIP)]
+    assert {frame.mac for frame in replies} == {A, B}
+    assert {frame.mac for frame in replies if frame.at > float(str(facts["back"]))} == {B}
+    assert all(frame.to not in (A, B) for frame in replies)
+
+
+def test_the_client_forgets_and_learns_again(measured: tuple[Path, dict[str, object]]) -> None:
+    out, facts = measured
+    record = neighbours.parse((out / "neighbour.jsonl").read_text().splitlines(keepends=True))
+    assert record.deleted > 3
+    assert {entry.mac for entry in record.entries} == {"", A, B}
+    assert neighbours.right_s(record, B, since=float(str(facts["back"]))) == 0

@@ -41,6 +41,7 @@ def finish(process: subprocess.Popen[str], scenario: str, facts: Path) -> Run:
     assert only.sent > 500
     assert only.outage_s is not None
     assert only.owner_before in {"n1", "n2", "n3"}
+    assert only.calm_writes == 0, "the API is written to while nothing changes"
     return only
 
 
@@ -87,7 +88,11 @@ def test_scenario(scenario: str, tmp_path: Path) -> None:
     if scenario in {"restart-speaker", "node-returns", "partition", "ring-cut", "hang"}:
         # The claim is handed over, settled or kept; a hung owner's kernel goes on forwarding to its neighbours.
         assert only.lost == 0
+    if scenario == "hang":
+        assert only.moves, "nobody took over from a node that stood still"
+        assert only.strays == 0
     if scenario == "ring-cut":
+        assert only.moves == 0
         assert only.owner_before == only.owner_after == only.victim
     if scenario == "link-down":
         assert only.no_owner_s is not None

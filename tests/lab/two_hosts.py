@@ -1,4 +1,4 @@
-"""Run inside a network namespace of its own: two hosts behind a bridge, measured by probe and observer.
+"""Run inside a network namespace of its own: two hosts behind a bridge, measured by all instruments of chaos.
 
 Both hosts are namespaces made here. Host a has 198.18.1.0 from the start. The steps, each waited for by
 what the records say: the probe is answered, then b takes the address too (two owners), then a loses it
@@ -109,7 +109,7 @@ def main(out: Path, children: list[subprocess.Popen[bytes]]) -> None:
     a, b = Host("a", children), Host("b", children)
     a.take()
     script = [sys.executable, "-I", "-S"]
-    files = {name: out / f"{name}.jsonl" for name in ("udp", "http", "observer")}
+    files = {name: out / f"{name}.jsonl" for name in ("udp", "http", "observer", "frames", "neighbour")}
     measuring = [
         subprocess.Popen([*script, ROOT / "chaos/probe.py", "udp", VIP, "7", "--out", files["udp"]]),
         subprocess.Popen(
@@ -117,6 +117,12 @@ def main(out: Path, children: list[subprocess.Popen[bytes]]) -> None:
         ),
         subprocess.Popen(
             [*script, ROOT / "chaos/observer.py", "br0", "--vip", VIP, "--out", files["observer"]]
+        ),
+        subprocess.Popen(
+            [*script, ROOT / "chaos/recorder.py", "br0", "--network", f"{VIP}/24", "--out", files["frames"]]
+        ),
+        subprocess.Popen(
+            [*script, ROOT / "chaos/neighbour.py", "br0", VIP, "--forget", "0.1", "--out", files["neighbour"]]
         ),
     ]
     children += measuring

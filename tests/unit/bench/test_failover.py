@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from bench import failover
-from chaos.results import Phases, Result, Run, summarise
+from chaos.results import Phases, Result, Run, conclude, summarise
+from chaos.scenarios import SCENARIOS
 
 RUNS = tuple(
     Run(
@@ -28,23 +29,70 @@ RUNS = tuple(
 
 def test_figures_take_the_place_of_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "failover.md"
-    page.write_text(f"before\n{failover.BEGIN}old\n{failover.END}after\n")
+    page.write_text(
+        f"before\n{failover.LIST_BEGIN}STALE\n{failover.LIST_END}between\n{failover.BEGIN}STALE\n{failover.END}after\n"
+    )
     for name, path in (("PAGE", page), ("PICTURE", tmp_path / "p.svg"), ("RESULTS", tmp_path)):
         monkeypatch.setattr(failover, name, path)
-    result = Result("power-off", 5, 1, "0123456789ab", RUNS, summarise(RUNS))
-    (tmp_path / "power-off.json").write_bytes(msgspec.json.encode(result))
+    result = Result(
+        "power-off",
+        5,
+        1,
+        "0123456789ab",
+        RUNS,
+        summarise(RUNS),
+        promise={"outage_s": 1.0, "two_owners_s": 0.5, "strays": 0},
+        typical={"outage_s": 0.65},
+    )
+    (tmp_path / "power-off.json").write_bytes(msgspec.json.encode(conclude(result)))
     failover.render()
     text = page.read_text()
-    assert "old" not in text
+    assert "STALE" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
+    assert all(f"| {name} | {scenario.summary} | " in text for name, scenario in SCENARIOS.items())
+    assert " | median outage ≤ 650 ms; outage ≤ 1.00 s; all announced after ≤ 1.00 s | 30 runs |" in text
+    assert "between\n" in text
     assert (
-        "| power-off | 5 | 3 | 1 | 550 ms / 600 ms | 550 ms / 550 ms | 50 ms / 50 ms | 140 / 140 |"
-        " 500 ms / 500 ms | 560 ms / 560 ms | 0123456 |"
+        "| power-off | 5 | 3 | 1 | 550 ms (≤ 650 ms) / 600 ms (≤ 1.00 s) | 550 ms / 550 ms | 50 ms / 50 ms (≤ 500 ms) | 140 / 140 |"
+        " 500 ms / 500 ms | 560 ms / 560 ms | stray frames - | **no** | 0123456 |"
     ) in text
+    assert "* power-off, run 3: not at rest" in text
     assert (tmp_path / "p.svg").read_text().count("power-off") == 2
+
+
+def test_a_scenario_is_left_out_when_there_is_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def measure(name: str, _plan: failover.Plan, **_: object) -> bool:
+        begun.append(name)
+        return name != "hang"
+
+    monkeypatch.setattr(failover, "measure", measure)
+    names = ["hang", "api-down-long", "power-off", "link-down"]
+    failed, left = failover.measure_all(names, quick=False, seed=1, budget_s=100.0)
+    assert (begun, failed, left) == (["hang", "link-down"], ["hang"], ["power-off", "api-down-long"])
+
+
+def test_every_plan_is_of_a_scenario_and_all_of_them_fit() -> None:
+    assert failover.PLAN.keys() <= SCENARIOS.keys()
+    plans = [failover.plan_of(name, quick=False) for name in SCENARIOS]
+    assert sum(failover.LAB_S + plan.repeat * plan.run_s for plan in plans) <= 60 * failover.BUDGET_MIN
+
+
+def test_the_command_says_how_long_where_the_plan_does() -> None:
+    long = failover.plan_of("api-down-long", quick=False)
+    assert failover.command("api-down-long", long, quick=False, seed=1)[-2:] == ["--lasts", str(long.lasts_s)]
+    quick = failover.plan_of("power-off", quick=True)
+    words = "-m chaos run power-off --nodes 3 --repeat 1 --seed 4"
+    assert failover.command("power-off", quick, quick=True, seed=4) == words.split()
 
 
 def test_the_page_has_its_place_for_the_figures() -> None:
     text = failover.PAGE.read_text()
-    assert text.index(failover.BEGIN) < text.index(failover.END)
+    marks = [failover.LIST_BEGIN, failover.LIST_END, failover.BEGIN, failover.END]
+    assert sorted(text.index(mark) for mark in marks) == [text.index(mark) for mark in marks]
+
+
+def test_the_page_lists_the_scenarios_that_there_are() -> None:
+    assert "\n".join(failover.scenarios()) in failover.PAGE.read_text(), "python -m bench.failover --render"

@@ -35,7 +35,7 @@ def test_the_key_has_128_bytes_as_the_guide_says() -> None:
 
 
 def test_every_echo_service_selects_the_pods_of_all_nodes() -> None:
-    objects = install.echo_objects(["n1", "n2"], ["a", "b", "c"])
+    objects = install.echo_objects(["n1", "n2"], {"a": None, "b": None, "c": "198.18.4.7"})
     assert [one["kind"] for one in objects] == ["Pod", "Pod", "Service", "Service", "Service"]
     for pod, node in zip(objects[:2], ("n1", "n2"), strict=True):
         assert msgspec.to_builtins(pod["spec"])["nodeName"] == node

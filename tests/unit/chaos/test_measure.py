@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chaos import measure, outage, owners, phases
+from chaos import frames, measure, neighbours, outage, owners, phases
 from chaos.results import Run
 
 VIP = "198.18.1.0"
@@ -141,3 +141,30 @@ def test_the_reason_of_a_run_that_did_not_settle_is_kept() -> None:
         ).failure
         == "not at rest within 90 s"
     )
+
+
+def test_settled_misled_and_strays_are_taken_from_the_records() -> None:
+    lines = [
+        ["f", "announcement", MAC["n1"], "ff:ff:ff:ff:ff:ff", VIP, VIP, FAULT + 1.99],
+        ["f", "reply", MAC["n2"], "02:00:00:00:01:02", VIP, "198.18.0.2", FAULT + 2.5],
+    ]
+    entries = [["n", MAC["n2"], 100.0], ["n", MAC["n1"], FAULT + 2.3]]
+    run = power_off(
+        victims=("n2",),
+        owned={VIP: "n2", "198.18.1.1": "n3"},
+        right={VIP: "n1"},
+        frames=frames.parse([json.dumps(line) + "\n" for line in lines]),
+        neighbour=neighbours.parse([json.dumps(entry) + "\n" for entry in entries]),
+    )
+    assert run.back_s == pytest.approx(1.99)
+    assert (run.strays, run.moves) == (1, 1)
+    assert run.settled_s == pytest.approx(2.0)
+    assert run.neighbour_s == pytest.approx(0.31)
+    assert run.silent_s == pytest.approx(2.0)
+    assert run.waited_s == pytest.approx(0.001, abs=1e-5)
+    assert run.whole_s == pytest.approx(1.99)
+
+
+def test_a_return_moves_addresses_on_purpose() -> None:
+    run = power_off(victims=("n2",), owned={VIP: "n2"}, frames=frames.FrameRecord(), comes_back=True)
+    assert (run.back_s, run.strays, run.moves) == (None, None, None)

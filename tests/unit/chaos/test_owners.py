@@ -127,3 +127,22 @@ def test_answers_of_others_do_not_count_where_it_is_known_who_may_own() -> None:
     lines = [json.dumps(event) + "\n" for event in events]
     assert owners.owner_at(owners.parse(lines), VIP, 100.0) == {A, B}
     assert owners.owner_at(owners.parse(lines, among={A}), VIP, 100.0) == {A}
+
+
+def test_the_last_word_is_said_after_all_others() -> None:
+    extra: list[list[object]] = [
+        ["g", VIP, mac, "request", at] for at, mac in ((101, A), (102, B), (103, A), (104, A))
+    ]
+    seen = record([(A,)], extra=extra)
+    assert owners.last_word(seen, VIP, A, since=100) == 103
+    assert owners.last_word(seen, VIP, A, since=103.5) == 104
+    assert owners.last_word(seen, VIP, B, since=100) is None
+
+
+def test_silence_and_the_time_since_when_one_answers_alone() -> None:
+    seen = record([(A,)] * 4 + [()] * 10 + [(A, B)] * 2 + [()] * 2 + [(B,)] * 4)
+    assert owners.longest_silence_s(seen, since=100, until=101.1) == pytest.approx(0.5)
+    assert owners.longest_silence_s(seen, since=100.5, until=101.1) == pytest.approx(0.2)
+    assert owners.longest_silence_s(seen, since=100, until=101.1, vips=[OTHER]) == 0
+    assert owners.alone_since(seen, VIP, B) == pytest.approx(100.9)
+    assert owners.alone_since(seen, VIP, A) is None

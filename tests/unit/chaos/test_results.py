@@ -111,7 +111,7 @@ def test_the_return_of_a_node_is_told_from_its_stand_in() -> None:
 
 def test_overlaps_and_missed_deaths_are_told() -> None:
     told = report.story(run(0.7, owner_after="n2", phases=Phases(None, 0.7, 0.7, 0.7), two_owners_s=0.1))
-    assert "not detected: n2 was back before the ring gave it up" in told
+    assert "n2 is the owner again, or still" in told
     assert "two owners answered ARP for 100 ms" in told
 
 
@@ -138,3 +138,51 @@ def test_failed_runs_are_said() -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert report.duration(seconds) == text
+
+
+def test_a_promise_is_a_bound_on_a_figure() -> None:
+    good = results.judge(run(0.5), {"outage_s": 0.5, "announced_s": 6.0, "lost": 12})
+    assert (good.kept, good.broken) == (True, ())
+    bad = results.judge(
+        run(0.5, facts={"covered_s": 2.5}), {"outage_s": 0.4, "covered_s": 2.0, "back_s": 1.0}
+    )
+    assert not bad.kept
+    assert bad.broken == (
+        "outage_s 0.5, promised 0.4",
+        "covered_s 2.5, promised 2",
+        "back_s not reached, promised 1",
+    )
+    assert results.judge(run(0.5), {}, ["nobody was told"]).broken == ("nobody was told",)
+    assert results.judge(run(0.5, failure="not at rest"), {}).kept is False
+
+
+def promised(*runs: Run) -> Result:
+    judged = tuple(results.judge(one, {"outage_s": 1.0}) for one in runs)
+    return results.conclude(
+        Result(
+            "power-off", 3, 7, "abc", judged, results.summarise(judged), {"outage_s": 1.0}, {"outage_s": 0.65}
+        )
+    )
+
+
+def test_the_table_says_what_was_promised_and_the_text_what_was_broken() -> None:
+    kept = report.text(promised(run(0.5), run(0.6)))
+    assert "All promises were kept." in kept
+    assert any(line.startswith("outage ") and line.endswith("p50 650 ms, 1.00 s") for line in kept)
+    broken = promised(run(0.7), run(1.1, variant="1.4 s"))
+    assert broken.kept is False
+    assert broken.broken == ("run 2: outage_s 1.1, promised 1", "median outage_s 0.7, promised 0.65")
+    assert "  run 2: outage_s 1.1, promised 1" in report.text(broken)
+    assert "run 2 (1.4 s): " in report.run_line(2, broken.runs[1])
+    assert report.run_line(2, broken.runs[1]).endswith("; BROKEN: outage_s 1.1, promised 1")
+
+
+def test_what_was_written_to_the_api_is_added_up() -> None:
+    text = report.text(result(run(0.5, writes={"a": 2}), run(0.6, writes={"a": 1, "b": 4})))
+    assert "Written to the API from the faults on, all runs together: 4 x b, 3 x a." in text
+    assert not any("Written" in line for line in report.text(result(run(0.5))))
+
+
+def test_facts_of_a_scenario_are_summarised_beside_the_figures() -> None:
+    found = results.summarise([run(0.5, facts={"covered_s": 1.0}), run(0.5, facts={"covered_s": 2.0})])
+    assert (found["covered_s"].n, found["covered_s"].max) == (2, 2.0)

@@ -1,7 +1,8 @@
-"""Processes that get no CPU."""
+"""Processes of a container: who its main process started, and that they can be kept from running."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from chaos.lab.container import starve
+from chaos.lab.container import children, starve
 
 DEADLINE_S = 20.0
 
@@ -62,3 +63,12 @@ async def test_nobody_is_signalled_once_they_have_ended(process: subprocess.Pope
     began = time.monotonic()
     assert await starve([process.pid], 5.0, stop_s=0.01, run_s=0.01, ended=lambda: True) >= began
     assert state(process) != "T"
+
+
+def test_children_are_found_by_their_parent() -> None:
+    before = set(children(os.getpid()))
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert set(children(os.getpid())) - before == {child.pid}
+        assert children(child.pid) == []
+        child.communicate(b"\n")
+    assert child.pid not in children(os.getpid())
