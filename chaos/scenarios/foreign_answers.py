@@ -51,7 +51,7 @@ async def _beside_a_stranger(stage: Stage, node: str) -> float:
     await meddle(stage)
     fault = await power_off_and_alarm(stage, node, {STRANGER.mac})
     diverted = [name for name in _others(stage, node) if STRANGER.mac in await _gateway(stage, name)]
-    stage.scene.facts["diverted"] = len(diverted)
+    stage.scene.facts["nodes_diverted"] = len(diverted)
     return fault
 
 
@@ -67,7 +67,7 @@ async def _be_silent(stage: Stage, node: str) -> None:
 
 
 _DETECTED_BY = frozenset({"memberDead", "memberLeft"})
-_PROMISE = {**ALWAYS, "outage_s": 1.0, "back_s": 1.0}
+_PROMISE = {**ALWAYS, "outage_s": 1.0, "back_s": 1.0, "without_alarm": 0}
 _TYPICAL = {"outage_s": 0.65}
 
 SCENARIOS = (
@@ -101,7 +101,7 @@ SCENARIOS = (
         detected_by=_DETECTED_BY,
         down_after=True,
         impostors=True,
-        promise={**_PROMISE, "diverted": 0},
+        promise={**_PROMISE, "nodes_diverted": 0},
         typical=_TYPICAL,
     ),
 )
