@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from chaos.lab.awkward import run
 from chaos.lab.plan import ROUTER, STRANGER
 from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.power_off import power_on
-from chaos.scenarios.segment import be_silent, flood, meddle, power_off_and_alarm, run, suppress
+from chaos.scenarios.segment import be_silent, flood, meddle, power_off_and_alarm, suppress
 from chaos.stage import Stage
 
 
@@ -30,9 +31,9 @@ def _others(stage: Stage, node: str) -> list[str]:
 async def _addresses(stage: Stage, node: str, action: str) -> None:
     """Add every VIP to the loopback of all nodes but one, or delete them: arp_ignore is 0 as it is by default."""
     for name in _others(stage, node):
-        await run(stage, name, ["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=0"])
+        await run(stage.lab, name, ["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=0"])
         for vip in stage.scene.owners:
-            await run(stage, name, ["ip", "addr", action, f"{vip}/32", "dev", "lo"])
+            await run(stage.lab, name, ["ip", "addr", action, f"{vip}/32", "dev", "lo"])
 
 
 async def _beside_kernels(stage: Stage, node: str) -> float:
