@@ -178,7 +178,7 @@ def scenarios() -> list[str]:
     for name, scenario in SCENARIOS.items():
         bounds = [f"median {label(one)} ≤ {cell(one, bound)}" for one, bound in scenario.typical.items()]
         bounds += [
-            f"{label(one)} ≤ {cell(one, bound)}"
+            f"{label(one)} ≤ {cell(one, bound)}" if bound else f"{label(one)}: none"
             for one, bound in scenario.promise.items()
             if one not in ALWAYS
         ]

@@ -108,6 +108,7 @@ SCENARIOS = (
         down_after=True,
         keeps_backends=True,
         flows=50,
-        promise={**ALWAYS, "back_s": 1.0},
+        # Kubernetes gives a node up when its Lease is 40 s old, and looks every few seconds.
+        promise={**ALWAYS, "back_s": 1.0, "whole_s": 45.0},
     ),
 )
