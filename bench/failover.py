@@ -55,6 +55,10 @@ PLAN: Final[Mapping[str, Plan]] = {
     "ring-cut": Plan(5, 19),
     "ring-cut-90": Plan(1, 115),
     "ring-cut-all": Plan(1, 115),
+    "dead-data-path": Plan(3, 22, 6),
+    "ring-loss": Plan(1, 75),
+    "ring-loss-power-off": Plan(3, 14),
+    "cpu-starvation": Plan(1, 50),
     "api-down": Plan(1, 75),
     "api-down-long": Plan(1, 135, 120),
 }

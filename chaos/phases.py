@@ -16,7 +16,7 @@ class LogLine(msgspec.Struct, frozen=True):
 
     ts: str = ""
     event: str = ""
-    member: str = ""
+    member: str | None = ""
     by: str = ""
     ip: str = ""
     mac: str = ""

@@ -8,7 +8,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -82,21 +82,27 @@ class ContainerRun:
     async def throttle(self, seconds: float, *, stop_s: float, run_s: float) -> float:
         """Let every process of it stand still for `stop_s` and run for `run_s` in turn, as one without a share of the CPU;
         when that began, in monotonic seconds."""
-        processes = [self.pid, *children(self.pid)]
-        begun = time.monotonic()
-        round_s = stop_s + run_s
-        try:
-            for number in range(int(seconds / round_s)):
-                if self.ended:
-                    break
-                # By the clock, so that what a sleep is late by does not add up.
-                _signal_all(processes, signal.SIGSTOP)
-                await anyio.sleep(begun + number * round_s + stop_s - time.monotonic())
-                _signal_all(processes, signal.SIGCONT)
-                await anyio.sleep(begun + (number + 1) * round_s - time.monotonic())
-        finally:
+        return await starve(
+            [self.pid, *children(self.pid)], seconds, stop_s=stop_s, run_s=run_s, ended=lambda: self.ended
+        )
+
+
+async def starve(
+    processes: Collection[int], seconds: float, *, stop_s: float, run_s: float, ended: Callable[[], bool]
+) -> float:
+    """Let processes stand still for `stop_s` and run for `run_s` in turn, until `seconds` are over or they have `ended`;
+    when that began, in monotonic seconds. They run at the end, however it comes."""
+    begun = time.monotonic()
+    try:
+        while time.monotonic() < begun + seconds and not ended():
+            _signal_all(processes, signal.SIGSTOP)
+            await anyio.sleep(stop_s)
             _signal_all(processes, signal.SIGCONT)
-        return begun
+            await anyio.sleep(run_s)
+    finally:
+        if not ended():
+            _signal_all(processes, signal.SIGCONT)
+    return begun
 
 
 def children(parent: int) -> list[int]:

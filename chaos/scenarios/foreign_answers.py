@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from chaos.lab.plan import STRANGER
+from chaos.lab.awkward import run
+from chaos.lab.plan import ROUTER, STRANGER
 from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.power_off import power_on
-from chaos.scenarios.segment import be_silent, flood, meddle, power_off_and_alarm, run, suppress
+from chaos.scenarios.segment import be_silent, flood, meddle, power_off_and_alarm, suppress
 from chaos.stage import Stage
 
 
@@ -30,9 +31,9 @@ def _others(stage: Stage, node: str) -> list[str]:
 async def _addresses(stage: Stage, node: str, action: str) -> None:
     """Add every VIP to the loopback of all nodes but one, or delete them: arp_ignore is 0 as it is by default."""
     for name in _others(stage, node):
-        await run(stage, name, ["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=0"])
+        await run(stage.lab, name, ["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=0"])
         for vip in stage.scene.owners:
-            await run(stage, name, ["ip", "addr", action, f"{vip}/32", "dev", "lo"])
+            await run(stage.lab, name, ["ip", "addr", action, f"{vip}/32", "dev", "lo"])
 
 
 async def _beside_kernels(stage: Stage, node: str) -> float:
@@ -49,7 +50,16 @@ async def _clear_loopback(stage: Stage, node: str) -> None:
 async def _beside_a_stranger(stage: Stage, node: str) -> float:
     """As late as this, since a client that has to ask hears the stranger as well and takes the first answer."""
     await meddle(stage)
-    return await power_off_and_alarm(stage, node, {STRANGER.mac})
+    fault = await power_off_and_alarm(stage, node, {STRANGER.mac})
+    diverted = [name for name in _others(stage, node) if STRANGER.mac in await _gateway(stage, name)]
+    stage.scene.facts["nodes_diverted"] = len(diverted)
+    return fault
+
+
+async def _gateway(stage: Stage, node: str) -> str:
+    """What a node's kernel knows of its gateway. Speakers ask for it too, and every answer counts for the kernel."""
+    _, output = await stage.lab.run(node, ["ip", "neigh", "show", str(ROUTER), "dev", "eth0"])
+    return output
 
 
 async def _be_silent(stage: Stage, node: str) -> None:
@@ -58,7 +68,7 @@ async def _be_silent(stage: Stage, node: str) -> None:
 
 
 _DETECTED_BY = frozenset({"memberDead", "memberLeft"})
-_PROMISE = {**ALWAYS, "outage_s": 1.0, "back_s": 1.0}
+_PROMISE = {**ALWAYS, "outage_s": 1.0, "back_s": 1.0, "without_alarm": 0}
 _TYPICAL = {"outage_s": 0.65}
 
 SCENARIOS = (
@@ -92,7 +102,7 @@ SCENARIOS = (
         detected_by=_DETECTED_BY,
         down_after=True,
         impostors=True,
-        promise=_PROMISE,
+        promise={**_PROMISE, "nodes_diverted": 0},
         typical=_TYPICAL,
     ),
 )

@@ -7,11 +7,11 @@ import time
 import anyio
 
 from chaos import frames
+from chaos.lab.awkward import run
 from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.pods import renew_speakers
 from chaos.scenarios.power_off import power_off, power_on
 from chaos.scenarios.ringport import RING_PORT
-from chaos.scenarios.segment import run
 from chaos.stage import Stage
 
 LOSS_PERCENT = 5
@@ -22,14 +22,14 @@ async def lose(stage: Stage) -> None:
     rule = f"meta l4proto {{ tcp, udp }} th dport {RING_PORT} numgen random mod 100 < {LOSS_PERCENT} drop"
     table = f"table inet ringloss {{\nchain input {{\ntype filter hook input priority 0;\n{rule}\n}}\n}}"
     for node in stage.nodes:
-        await run(stage, node, ["nft", table])
+        await run(stage.lab, node, ["nft", table])
 
 
 async def lose_nothing(stage: Stage) -> None:
     """Undo `lose`, on the nodes whose rules did not go with their power."""
     for node in stage.nodes:
         if node not in stage.scene.off:
-            await run(stage, node, ["nft", "delete table inet ringloss"])
+            await run(stage.lab, node, ["nft", "delete table inet ringloss"])
 
 
 async def _fault(stage: Stage, _node: str) -> float:

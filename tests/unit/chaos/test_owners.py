@@ -116,6 +116,19 @@ def test_settled_since_a_time() -> None:
     assert owners.settled(record([()] * 4), since=100.1) == {}
 
 
+def test_answers_of_others_do_not_count_where_it_is_known_who_may_own() -> None:
+    events = [
+        START,
+        ["q", 0, VIP, 100.0],
+        ["a", 0, VIP, A, 100.001],
+        ["a", 0, VIP, B, 100.002],
+        ["end", 100.1],
+    ]
+    lines = [json.dumps(event) + "\n" for event in events]
+    assert owners.owner_at(owners.parse(lines), VIP, 100.0) == {A, B}
+    assert owners.owner_at(owners.parse(lines, among={A}), VIP, 100.0) == {A}
+
+
 def test_the_last_word_is_said_after_all_others() -> None:
     extra: list[list[object]] = [
         ["g", VIP, mac, "request", at] for at, mac in ((101, A), (102, B), (103, A), (104, A))

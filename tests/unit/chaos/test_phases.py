@@ -32,6 +32,18 @@ def test_rfc3339_back_and_forth() -> None:
     assert phases.rfc3339(1795387687.25) == "2026-11-22T22:48:07.250000Z"
 
 
+def test_a_field_without_a_value_does_not_hide_the_line() -> None:
+    (entry,) = log(
+        "n1",
+        {"ts": "1970-01-01T00:00:09Z", "event": "foreignAnswer", "member": None, "mac": "02:00:00:00:01:08"},
+    )
+    assert (entry.line.event, entry.line.member, entry.line.mac) == (
+        "foreignAnswer",
+        None,
+        "02:00:00:00:01:08",
+    )
+
+
 def test_lines_that_are_no_json_lines_are_left_out() -> None:
     text = 'Traceback (most recent call last):\n{"ts":"1970-01-01T00:00:09Z","event":"memberDead"}\n{"ts":"x"}\n[1]\n{"ts":'
     entries = phases.read_log("n1", text)
