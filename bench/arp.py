@@ -3,9 +3,10 @@
 `python -m bench.arp [--json FILE]`, about 4 min, as root or as a user who may make user namespaces. One speaker announces 10, 2000
 and 10,000 addresses in a network namespace of its own, around an embedded API server. A client on the same bridge asks it and
 the node's kernel in turn, one request at a time, 200 a second each; then 2000 requests a second for 5 s go to the speaker
-alone. With 10,000 it asks once more while the speaker's process lists all Services anew, again and again. Microseconds from
-send to receive as the client sees them, its own system calls included: the kernel's row is the floor of the method. The two
-cores of a small machine carry client, responder, speaker and API server.
+alone. A loop of ten lines of Python, in a namespace like the node's, is asked as well: the floor of any process that is woken for
+a request, where the kernel answers within the client's own system call. With 10,000 it asks once more while the speaker's process lists all Services anew, again and again. Microseconds from
+send to receive as the client sees them, its own system calls included. The two cores of a small machine carry client, responder,
+speaker and API server.
 """
 
 import argparse
@@ -45,7 +46,23 @@ BURST_S: Final = 5.0
 """Gratuitous frames of a table are over."""
 _CLONE_NEWNET: Final = 0x40000000
 
-Ask = Callable[[], float]
+BARE: Final = IPv4Address("198.18.0.3")
+BARE_VIP: Final = IPv4Address("198.18.0.4")
+_BARE_LOOP: Final = """
+import socket, sys
+vip, mac = bytes.fromhex(sys.argv[1]), bytes.fromhex(sys.argv[2])
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+s.bind(("eth0", 0x0806))
+while True:
+    f = s.recv(128)
+    if f[20:22] == b"\\0\\1" and f[38:42] == vip:
+        s.send(f[6:12] + mac + f[12:20] + b"\\0\\2" + mac + vip + f[22:32] + bytes(18))
+"""
+
+
+LISTING: Final = ", while its process lists 10,000 Services anew"
+Targets = dict[str, Callable[[int], IPv4Address]]
+"""What is asked, by name: the address of each time."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -127,25 +144,29 @@ def drain(asking: socket.socket) -> None:
             asking.recv(128)
 
 
-def pairs(asking: socket.socket, count: int, goes_on: Callable[[int], bool], note: str) -> list[Row]:
-    """Ask the speaker and the kernel in turn, while it goes on after so many."""
+def in_turn(asking: socket.socket, targets: Targets, goes_on: Callable[[int], bool]) -> list[Row]:
+    """Ask each target once, and again and again while it goes on after so many."""
     drain(asking)
-    ours: list[int] = []
-    kernels: list[int] = []
+    found: dict[str, list[int]] = {name: [] for name in targets}
     number = 0
     following = time.monotonic()
     while goes_on(number):
-        for target, found in ((FIRST_VIP + number * 7919 % count, ours), (KERNEL, kernels)):
-            latency = ask(asking, target)
+        for name, target in targets.items():
+            latency = ask(asking, target(number))
             if latency is not None:
-                found.append(latency)
+                found[name].append(latency)
         number += 1
         following = max(following + PAIR_S, time.monotonic())
         time.sleep(max(0.0, following - time.monotonic()))
-    return [
-        Row.of(f"speaker, {count} addresses{note}", number, ours),
-        Row.of(f"kernel beside it{note}", number, kernels),
-    ]
+    return [Row.of(name, number, latencies) for name, latencies in found.items()]
+
+
+def speaker_and_kernel(count: int, note: str = "") -> Targets:
+    """A speaker with so many addresses, and the node's own address."""
+    return {
+        f"speaker, {count} addresses{note}": lambda number: FIRST_VIP + number * 7919 % count,
+        f"kernel beside it{note}": lambda _: KERNEL,
+    }
 
 
 def flood(asking: socket.socket, count: int) -> Row:
@@ -192,7 +213,7 @@ def while_listing(yard: Yard, asking: socket.socket, count: int) -> list[Row]:
         lists += 1
         return True
 
-    return pairs(asking, count, goes_on, f", while {count} Services are listed anew")
+    return in_turn(asking, speaker_and_kernel(count, LISTING), goes_on)
 
 
 def table(count: int) -> tuple[list[Row], list[Limit]]:
@@ -203,12 +224,17 @@ def table(count: int) -> tuple[list[Row], list[Limit]]:
         with client(yard.client.namespace) as asking:
             settled = time.monotonic() + BURST_S
             until("the gratuitous frames sent", lambda: time.monotonic() > settled)
-            rows = pairs(asking, count, lambda number: number < PAIRS, "")
+            rows = in_turn(asking, speaker_and_kernel(count), lambda number: number < PAIRS)
             above = rows[0].p50 - rows[1].p50
             limits = [Limit(f"{count} addresses: p50 above the kernel's", above, ABOVE_KERNEL_US, "us")]
             rows.append(flood(asking, count))
             if count == TABLES[-1]:
                 rows += while_listing(yard, asking, count)
+                # Last, because it is woken for every request, as the speaker is.
+                yard.start_bare(BARE, ["-I", "-S", "-c", _BARE_LOOP, BARE_VIP.packed.hex()])
+                until("the bare loop", lambda: ask(asking, BARE_VIP) is not None)
+                floor = {"a loop of ten lines in its place": lambda _: BARE_VIP}
+                rows += in_turn(asking, floor, lambda number: number < PAIRS)
                 limits.append(Limit("p99 while Services are listed anew", rows[3].p99, LISTING_P99_US, "us"))
     limits += [Limit(f"{row.target}: not answered", row.sent - row.answered, 0, "") for row in rows]
     for row in rows:

@@ -178,6 +178,13 @@ class Yard:
             )
         until("the speakers' ring", self._agreed)
 
+    def start_bare(self, address: IPv4Address, python: Sequence[str]) -> None:
+        """Start a program of Python in a namespace like a node's; its MAC is its last argument."""
+        mac = "02:00:00:00:00:0d"
+        host = Host("bare", address, mac)
+        self._stack.callback(host.close)
+        self._start(self._stack, "bare", host.enter, [*python, mac.replace(":", "")])
+
     def start_controller(self) -> None:
         """Start the controller beside the API server."""
         flags = ["controller", "--port=7473", f"--host={API}", f"--kubeconfig={self.kubeconfig}"]
