@@ -55,10 +55,12 @@ def service(store: Store, number: int, among: int) -> None:
     kinds = store.kinds
     services = kinds.by_resource("services")
     name = f"web-{number}"
+    # There are fewer node ports than Services.
+    spec = {"type": "LoadBalancer", "ports": [{"port": 80}], "allocateLoadBalancerNodePorts": False}
     made = store.create(
         services,
         "default",
-        {"metadata": {"name": name}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}},
+        {"metadata": {"name": name}, "spec": spec},
     ).obj
     status = {"loadBalancer": {"ingress": [{"ip": str(FIRST_VIP + number)}]}}
     store.update(services, "default", name, {**made, "status": status}, status=True)

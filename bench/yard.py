@@ -115,7 +115,7 @@ class Yard:
                 "-m", "bench.objects", "--address", str(API), "--kubeconfig", str(self.kubeconfig),
                 "--nodes", str(self._node_count), "--services", str(self._service_count),
             ])  # fmt: skip
-            until("the API server", lambda: "ready" in self._output("api"))
+            until("the API server", self._serves)
             for number in range(1, self._node_count + 1):
                 name = f"n{number}"
                 host = Host(name, FIRST_NODE + number - 1, f"02:00:00:00:01:{number:02x}")
@@ -189,6 +189,11 @@ class Yard:
         """Start the controller beside the API server."""
         flags = ["controller", "--port=7473", f"--host={API}", f"--kubeconfig={self.kubeconfig}"]
         self._start(self._stack, "controller", [], ["-m", "vipring", *flags, f"--namespace={NAMESPACE}"])
+
+    def _serves(self) -> bool:
+        if self._api.poll() is not None:
+            raise SystemExit(f"bench: the API server ended:\n{self._output('api')}")
+        return "ready" in self._output("api")
 
     def _agreed(self) -> bool:
         alive = [self.alive(name) for name in self.nodes]
