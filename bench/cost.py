@@ -80,7 +80,7 @@ def speaker_rest_table(text: bytes) -> list[str]:
     return [
         *table(head, rows),
         "",
-        f"Commit {facts.commit[:7]}, windows of {facts.seconds:g} s, n = {facts.nodes} speakers.",
+        f"Commit {facts.commit[:7]}, windows of {facts.seconds:g} s after {facts.settle_s:g} s, n = {facts.nodes} speakers.",
     ]
 
 
