@@ -18,17 +18,26 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 SCENARIOS = ("power-off", "kill-speaker", "restart-speaker", "node-returns")
+ALONE = (
+    "arp",
+    "speaker_rest",
+    "new_service",
+    "decide",
+    "rest",
+    "detection",
+    "kills",
+    "fastlane",
+    "falsedeaths",
+    "simspeed",
+)
+"""Modules of this package that are commands."""
 
 
 def commands(repeat: int) -> dict[str, list[str]]:
     """The command of each measurement, without the option that names its file."""
     found = {"demo": ["-m", "chaos.demo"]}
     found |= {name: ["-m", "chaos", "run", name, "--repeat", str(repeat)] for name in SCENARIOS}
-    found["arp"] = ["-m", "bench.arp"]
-    found["detection"] = ["-m", "bench.detection"]
-    found["fastlane"] = ["-m", "bench.fastlane"]
-    found["falsedeaths"] = ["-m", "bench.falsedeaths"]
-    return found
+    return found | {name: ["-m", f"bench.{name}"] for name in ALONE}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,46 +1,71 @@
-"""How fast ARP requests are answered: our responder beside the kernel's own address, in the same run.
+"""How fast ARP requests are answered: a real speaker beside the kernel's own address, in the same run.
 
-`python -m bench.arp [--json FILE]`, about 20 s, as root or as a user who may make user namespaces. A client namespace at the
-other end of a veth asks both in turn, one request at a time, 200 a second each, with 10 and with 10,000 announced
-addresses; then 2000 requests a second for 2 s go to the responder alone. Microseconds from send to receive as the client
-sees them, its own system calls included: the kernel's row is the floor of the method.
+`python -m bench.arp [--json FILE]`, about 4 min, as root or as a user who may make user namespaces. One speaker announces 10, 2000
+and 10,000 addresses in a network namespace of its own, around an embedded API server. A client on the same bridge asks it and
+the node's kernel in turn, one request at a time, 200 a second each; then 2000 requests a second for 5 s go to the speaker
+alone. A loop of ten lines of Python, in a namespace like the node's, is asked as well: the floor of any process that is woken for
+a request, where the kernel answers within the client's own system call. With 10,000 it asks once more while the speaker's process lists all Services anew, again and again. Microseconds from
+send to receive as the client sees them, its own system calls included. The two cores of a small machine carry client, responder,
+speaker and API server.
 """
 
 import argparse
 import contextlib
 import ctypes
-import json
-import os
 import select
 import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
-from announcer.layer2.handle import Responder
-from announcer.layer2.messages import Announced
+import msgspec
 
-PAIRS = 800
-PAIR_S = 0.005
-FLOOD_RATE = 2_000
-FLOOD_S = 2.0
-TABLES = (10, 10_000)
-FIRST_VIP = IPv4Address("198.18.64.0")
-KERNEL_IP = IPv4Address("198.18.0.11")
-CLIENT_IP = IPv4Address("198.18.0.2")
-CLIENT_MAC = bytes.fromhex("02000000000c")
-HOST_MAC = bytes.fromhex("02000000000a")
-ANSWER_S = 0.1
-BURST_S = 4.5
-_CLONE_NEWNET = 0x40000000
+from bench.limits import Limit, failures
+from bench.objects import FIRST_NODE, FIRST_VIP
+from bench.yard import CLIENT, Yard, enter, until
+from chaos.results import to_json
+from chaos.revision import commit
+
+PAIRS: Final = 2000
+PAIR_S: Final = 0.005
+FLOOD_RATE: Final = 2000
+FLOOD_S: Final = 5.0
+TABLES: Final = (10, 2000, 10_000)
+LISTS: Final = 5
+ABOVE_KERNEL_US: Final = 150.0
+LISTING_P99_US: Final = 5000.0
+KERNEL: Final = FIRST_NODE
+NODE: Final = "n1"
+CLIENT_MAC: Final = bytes.fromhex("02000000000c")
+ANSWER_S: Final = 0.1
+BURST_S: Final = 5.0
+"""Gratuitous frames of a table are over."""
+_CLONE_NEWNET: Final = 0x40000000
+
+BARE: Final = IPv4Address("198.18.0.3")
+BARE_VIP: Final = IPv4Address("198.18.0.4")
+_BARE_LOOP: Final = """
+import socket, sys
+vip, mac = bytes.fromhex(sys.argv[1]), bytes.fromhex(sys.argv[2])
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+s.bind(("eth0", 0x0806))
+while True:
+    f = s.recv(128)
+    if f[20:22] == b"\\0\\1" and f[38:42] == vip:
+        s.send(f[6:12] + mac + f[12:20] + b"\\0\\2" + mac + vip + f[22:32] + bytes(18))
+"""
 
 
-class Row(NamedTuple):
+LISTING: Final = ", while its process lists 10,000 Services anew"
+Targets = dict[str, Callable[[int], IPv4Address]]
+"""What is asked, by name: the address of each time."""
+
+
+class Row(msgspec.Struct, frozen=True):
     """One measured target; latencies in microseconds."""
 
     target: str
@@ -51,58 +76,48 @@ class Row(NamedTuple):
     p99: float
     most: float
 
+    @classmethod
+    def of(cls, target: str, sent: int, latencies_ns: list[int]) -> "Row":
+        """Sum up one target."""
+        cuts = statistics.quantiles(latencies_ns, n=100) if len(latencies_ns) > 1 else [0.0] * 99
+        p50, p90, p99, most = (
+            round(value / 1000, 1) for value in (cuts[49], cuts[89], cuts[98], max(latencies_ns, default=0))
+        )
+        return cls(target, sent, len(latencies_ns), p50, p90, p99, most)
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """The whole run."""
+
+    commit: str
+    rows: tuple[Row, ...]
+    limits: tuple[Limit, ...]
+
 
 def request(target: IPv4Address) -> bytes:
     """A broadcast ARP request of the client."""
     head = b"\xff" * 6 + CLIENT_MAC + bytes.fromhex("08060001080006040001")
-    return head + CLIENT_MAC + CLIENT_IP.packed + bytes(6) + target.packed + bytes(18)
-
-
-def row(target: str, sent: int, latencies_ns: list[int]) -> Row:
-    """Sum up one target."""
-    cuts = statistics.quantiles(latencies_ns, n=100) if len(latencies_ns) > 1 else [0.0] * 99
-    p50, p90, p99, most = (
-        value / 1000 for value in (cuts[49], cuts[89], cuts[98], max(latencies_ns, default=0))
-    )
-    return Row(target, sent, len(latencies_ns), round(p50, 1), round(p90, 1), round(p99, 1), round(most, 1))
+    return head + CLIENT_MAC + CLIENT.packed + bytes(6) + target.packed + bytes(18)
 
 
 @contextlib.contextmanager
-def client() -> Iterator[socket.socket]:
-    """Make the other end of the wire, with a raw socket in it; the responder's side is eth0 here."""
-    with subprocess.Popen(["unshare", "-n", "sleep", "120"]) as sleeper:
-        try:
-            namespace = f"/proc/{sleeper.pid}/ns/net"
-            deadline = time.monotonic() + 5
-            while os.readlink(namespace) == os.readlink("/proc/self/ns/net"):
-                if time.monotonic() > deadline:
-                    raise SystemExit("bench.arp: the client namespace did not come up")
-                time.sleep(0.01)
-            add = f"ip link add eth0 address {HOST_MAC.hex(':')} type veth peer name eth0 address {CLIENT_MAC.hex(':')}"
-            for command in (
-                f"{add} netns {sleeper.pid}",
-                "ip link set eth0 up",
-                f"ip address add {KERNEL_IP}/16 dev eth0",
-                f"nsenter --net={namespace} ip link set eth0 up",
-            ):
-                subprocess.run(command.split(), check=True)
-            libc = ctypes.CDLL(None, use_errno=True)
-            with Path(namespace).open() as inside, Path("/proc/self/ns/net").open() as outside:
-                if libc.setns(inside.fileno(), _CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
-                asking = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
-                asking.bind(("eth0", 0x0806))
-                if libc.setns(outside.fileno(), _CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), "setns")
-            with asking:
-                yield asking
-        finally:
-            sleeper.kill()
+def client(namespace: str) -> Iterator[socket.socket]:
+    """A packet socket in the client's namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path(namespace).open() as inside, Path("/proc/self/ns/net").open() as outside:
+        if libc.setns(inside.fileno(), _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+        asking = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+        asking.bind(("eth0", 0x0806))
+        if libc.setns(outside.fileno(), _CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    with asking:
+        yield asking
 
 
-def is_answer(frame: bytes, target: IPv4Address) -> bool:
-    """Whether the frame is a unicast reply for the target."""
-    return frame[:6] == CLIENT_MAC and frame[20:22] == b"\0\2" and frame[28:32] == target.packed
+def is_answer(frame: bytes) -> bool:
+    """Whether the frame is a reply to the client."""
+    return frame[:6] == CLIENT_MAC and frame[20:22] == b"\0\2"
 
 
 def ask(asking: socket.socket, target: IPv4Address) -> int | None:
@@ -116,7 +131,7 @@ def ask(asking: socket.socket, target: IPv4Address) -> int | None:
             received = asking.recv(128)
         except TimeoutError:
             return None
-        if is_answer(received, target):
+        if is_answer(received) and received[28:32] == target.packed:
             return time.perf_counter_ns() - began
     return None
 
@@ -129,62 +144,35 @@ def drain(asking: socket.socket) -> None:
             asking.recv(128)
 
 
-class Announcing:
-    """The responder with its lease kept up by whoever waits."""
-
-    def __init__(self, responder: Responder) -> None:
-        self.responder = responder
-        self._renewed = 0.0
-        self.announced = 0
-
-    def tend(self, until: float) -> None:
-        """Renew and read events until the time comes."""
-        while True:
-            now = time.monotonic()
-            if now - self._renewed > 0.25:
-                self.responder.renew()
-                self._renewed = now
-                self.announced += sum(isinstance(event, Announced) for event in self.responder.events())
-            if now >= until:
-                return
-            time.sleep(min(0.001, until - now))
-
-    def announce(self, count: int) -> None:
-        """Announce so many addresses and wait until their gratuitous bursts are over."""
-        self.announced = 0
-        self.responder.announce([])
-        self.responder.announce([FIRST_VIP + offset for offset in range(count)])
-        deadline = time.monotonic() + 20
-        while self.announced < count:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"bench.arp: {self.announced} of {count} addresses announced after 20 s")
-            self.tend(time.monotonic() + 0.25)
-        self.tend(time.monotonic() + BURST_S)
-
-
-def pairs(asking: socket.socket, announcing: Announcing, count: int) -> list[Row]:
-    """Ask the responder and the kernel in turn."""
+def in_turn(asking: socket.socket, targets: Targets, goes_on: Callable[[int], bool]) -> list[Row]:
+    """Ask each target once, and again and again while it goes on after so many."""
     drain(asking)
-    ours: list[int] = []
-    kernels: list[int] = []
+    found: dict[str, list[int]] = {name: [] for name in targets}
+    number = 0
     following = time.monotonic()
-    for number in range(PAIRS):
-        for target, found in ((FIRST_VIP + number * 7919 % count, ours), (KERNEL_IP, kernels)):
-            latency = ask(asking, target)
+    while goes_on(number):
+        for name, target in targets.items():
+            latency = ask(asking, target(number))
             if latency is not None:
-                found.append(latency)
-        following += PAIR_S
-        announcing.tend(following)
-    return [
-        row(f"responder, {count} addresses", PAIRS, ours),
-        row(f"kernel, beside {count} addresses", PAIRS, kernels),
-    ]
+                found[name].append(latency)
+        number += 1
+        following = max(following + PAIR_S, time.monotonic())
+        time.sleep(max(0.0, following - time.monotonic()))
+    return [Row.of(name, number, latencies) for name, latencies in found.items()]
 
 
-def flood(asking: socket.socket, announcing: Announcing, count: int) -> Row:
+def speaker_and_kernel(count: int, note: str = "") -> Targets:
+    """A speaker with so many addresses, and the node's own address."""
+    return {
+        f"speaker, {count} addresses{note}": lambda number: FIRST_VIP + number * 7919 % count,
+        f"kernel beside it{note}": lambda _: KERNEL,
+    }
+
+
+def flood(asking: socket.socket, count: int) -> Row:
     """Ask at a fixed rate whether or not answers come; the latency of each by its target."""
     total = int(FLOOD_RATE * FLOOD_S)
-    began: dict[bytes, int] = {}
+    began: dict[bytes, list[int]] = {}
     latencies: list[int] = []
     asking.setblocking(False)
 
@@ -193,82 +181,91 @@ def flood(asking: socket.socket, announcing: Announcing, count: int) -> Row:
         with contextlib.suppress(BlockingIOError):
             while True:
                 frame = asking.recv(128)
-                if frame[:6] == CLIENT_MAC and frame[20:22] == b"\0\2" and frame[28:32] in began:
-                    latencies.append(time.perf_counter_ns() - began.pop(frame[28:32]))
+                if is_answer(frame) and began.get(frame[28:32]):
+                    latencies.append(time.perf_counter_ns() - began[frame[28:32]].pop(0))
 
     start = time.monotonic()
     for number in range(total):
         target = FIRST_VIP + number % count
         while (left := start + number / FLOOD_RATE - time.monotonic()) > 0:
             collect(left)
-        announcing.tend(0.0)
-        began[target.packed] = time.perf_counter_ns()
+        began.setdefault(target.packed, []).append(time.perf_counter_ns())
         asking.send(request(target))
     deadline = time.monotonic() + ANSWER_S
-    while began and time.monotonic() < deadline:
+    while len(latencies) < total and time.monotonic() < deadline:
         collect(0.01)
-    return row(f"responder, {FLOOD_RATE} requests/s", total, latencies)
+    return Row.of(f"speaker, {count} addresses, {FLOOD_RATE} requests a second", total, latencies)
 
 
-def memory_kib(pid: int) -> int:
-    """Resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
+def while_listing(yard: Yard, asking: socket.socket, count: int) -> list[Row]:
+    """The same while the speaker lists everything anew."""
+    yard.list_anew()
+    lists = 1
+
+    def goes_on(number: int) -> bool:
+        nonlocal lists
+        # Looked at now and then only: the client must not be busy with it.
+        if number % 20 or yard.listed() < lists:
+            return True
+        if lists == LISTS:
+            return False
+        yard.list_anew()
+        lists += 1
+        return True
+
+    return in_turn(asking, speaker_and_kernel(count, LISTING), goes_on)
 
 
-def measure() -> dict[str, object]:
-    """Run everything; in a namespace of its own."""
-    responder = Responder.fork()
-    try:
-        rows: list[Row] = []
-        memory = {}
-        announcing = Announcing(responder)
-        with client() as asking:
-            for count in TABLES:
-                announcing.announce(count)
-                rows += pairs(asking, announcing, count)
-                memory[count] = memory_kib(responder.pid)
-            rows.append(flood(asking, announcing, TABLES[-1]))
-        return {"rows": [row._asdict() for row in rows], "responder_rss_kib": memory}
-    finally:
-        responder.close()
+def table(count: int) -> tuple[list[Row], list[Limit]]:
+    """A speaker that announces so many addresses."""
+    with Yard(nodes=1, services=count) as yard:
+        yard.start_speakers()
+        until("all addresses announced", lambda: yard.announced(NODE) >= count)
+        with client(yard.client.namespace) as asking:
+            settled = time.monotonic() + BURST_S
+            until("the gratuitous frames sent", lambda: time.monotonic() > settled)
+            rows = in_turn(asking, speaker_and_kernel(count), lambda number: number < PAIRS)
+            above = rows[0].p50 - rows[1].p50
+            limits = [Limit(f"{count} addresses: p50 above the kernel's", above, ABOVE_KERNEL_US, "us")]
+            rows.append(flood(asking, count))
+            if count == TABLES[-1]:
+                rows += while_listing(yard, asking, count)
+                # Last, because it is woken for every request, as the speaker is.
+                yard.start_bare(BARE, ["-I", "-S", "-c", _BARE_LOOP, BARE_VIP.packed.hex()])
+                until("the bare loop", lambda: ask(asking, BARE_VIP) is not None)
+                floor = {"a loop of ten lines in its place": lambda _: BARE_VIP}
+                rows += in_turn(asking, floor, lambda number: number < PAIRS)
+                limits.append(Limit("p99 while Services are listed anew", rows[3].p99, LISTING_P99_US, "us"))
+    limits += [Limit(f"{row.target}: not answered", row.sent - row.answered, 0, "") for row in rows]
+    for row in rows:
+        spread = "".join(f"{value:>9.0f}" for value in (row.p50, row.p90, row.p99, row.most))
+        print(f"{row.target:<68}{row.sent:>6}{row.answered:>9}{spread}", flush=True)
+    return rows, limits
 
 
-def main() -> None:
-    """Measure in a namespace of its own and print."""
-    parser = argparse.ArgumentParser(
-        prog="bench.arp", description=__doc__.partition("\n")[0] if __doc__ else None
-    )
+def main() -> int:
+    """Measure in namespaces of its own and print; 1 when a limit is broken."""
+    parser = argparse.ArgumentParser(prog="python -m bench.arp", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tables", type=int, nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the facts to FILE as well")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside:
-        print(json.dumps(measure()))
-        return
-    namespace = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if os.geteuid() != 0:
-        namespace = ["--user", "--map-root-user", *namespace]
-    done = subprocess.run(
-        ["unshare", *namespace, sys.executable, "-m", "bench.arp", "--inside"],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise SystemExit("bench.arp: failed; it needs: apt-get install iproute2 util-linux")
-    if options.json:
-        options.json.write_text(done.stdout)
-    result = json.loads(done.stdout)
+    args = parser.parse_args()
+    if not args.inside:
+        return enter("bench.arp", [*sys.argv[1:], "--inside"], timeout_s=600)
     print(
-        f"{'ARP answers (microseconds)':<34}{'n':>6}{'answered':>10}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}"
+        f"{'ARP answers (microseconds)':<68}{'n':>6}{'answered':>9}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}"
     )
-    for line in result["rows"]:
-        spread = "".join(f"{line[name]:>9.0f}" for name in ("p50", "p90", "p99", "most"))
-        print(f"{line['target']:<34}{line['sent']:>6}{line['answered']:>10}{spread}")
-    for count, kib in result["responder_rss_kib"].items():
-        print(f"responder process with {count} addresses: {kib / 1024:.1f} MiB resident")
+    rows: list[Row] = []
+    limits: list[Limit] = []
+    for count in args.tables:
+        more = table(count)
+        rows += more[0]
+        limits += more[1]
+    if args.json:
+        root = Path(__file__).parent.parent
+        args.json.write_text(to_json(Facts(commit(root), tuple(rows), tuple(limits))))
+    return failures(limits)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -57,6 +57,7 @@ class Facts(msgspec.Struct, frozen=True):
     """The whole run."""
 
     commit: str
+    settle_s: float
     seconds: float
     nodes: int
     rows: tuple[Row, ...]
@@ -186,7 +187,7 @@ def main() -> int:
         print_row(rows[-1])
     if args.json:
         root = Path(__file__).parent.parent
-        args.json.write_text(to_json(Facts(commit(root), args.seconds, NODES, tuple(rows))))
+        args.json.write_text(to_json(Facts(commit(root), args.settle, args.seconds, NODES, tuple(rows))))
     return failures([limit for row in rows for limit in row.limits])
 
 

@@ -6,6 +6,7 @@ as a user who may make user namespaces.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,23 +86,16 @@ class Host:
 
 
 class Yard:
-    """The bridge, the API server, the nodes and their speakers; a context manager.
-
-    `extra` are arguments of every speaker beyond those of the manifest. `python` are options of its interpreter.
-    """
+    """The bridge, the API server, the nodes and their speakers; a context manager."""
 
     def __init__(
         self,
         *,
         nodes: int,
         services: int,
-        extra: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._node_count = nodes
         self._service_count = services
-        self._extra = extra
-        self._environment = environment or {}
         self._stack = ExitStack()
         self.nodes: dict[str, Host] = {}
         self.speakers: dict[str, subprocess.Popen[bytes]] = {}
@@ -117,11 +111,11 @@ class Yard:
                 f"address add {API}/16 dev br0",
             )
             self.kubeconfig = self.directory / "kubeconfig"
-            self._start(stack, "api", [], [
+            self._api = self._start(stack, "api", [], [
                 "-m", "bench.objects", "--address", str(API), "--kubeconfig", str(self.kubeconfig),
                 "--nodes", str(self._node_count), "--services", str(self._service_count),
             ])  # fmt: skip
-            until("the API server", lambda: "ready" in self._output("api"))
+            until("the API server", self._serves)
             for number in range(1, self._node_count + 1):
                 name = f"n{number}"
                 host = Host(name, FIRST_NODE + number - 1, f"02:00:00:00:01:{number:02x}")
@@ -176,19 +170,30 @@ class Yard:
                 "METALLB_ML_LABELS": ",".join(f"{key}={value}" for key, value in LABELS.items()),
                 "METALLB_ML_NAMESPACE": NAMESPACE,
                 "METALLB_ML_SECRET_KEY_PATH": str(secret),
-                **self._environment,
             }
-            flags = ["speaker", "--port=7472", "--config=config", *self._extra]
+            flags = ["speaker", "--port=7472", "--config=config"]
             flags += [f"--kubeconfig={self.kubeconfig}", f"--namespace={NAMESPACE}"]
             self.speakers[name] = self._start(
                 self._stack, name, host.enter, ["-m", "vipring", *flags], environment
             )
         until("the speakers' ring", self._agreed)
 
+    def start_bare(self, address: IPv4Address, python: Sequence[str]) -> None:
+        """Start a program of Python in a namespace like a node's; its MAC is its last argument."""
+        mac = "02:00:00:00:00:0d"
+        host = Host("bare", address, mac)
+        self._stack.callback(host.close)
+        self._start(self._stack, "bare", host.enter, [*python, mac.replace(":", "")])
+
     def start_controller(self) -> None:
         """Start the controller beside the API server."""
         flags = ["controller", "--port=7473", f"--host={API}", f"--kubeconfig={self.kubeconfig}"]
         self._start(self._stack, "controller", [], ["-m", "vipring", *flags, f"--namespace={NAMESPACE}"])
+
+    def _serves(self) -> bool:
+        if self._api.poll() is not None:
+            raise SystemExit(f"bench: the API server ended:\n{self._output('api')}")
+        return "ready" in self._output("api")
 
     def _agreed(self) -> bool:
         alive = [self.alive(name) for name in self.nodes]
@@ -217,6 +222,18 @@ class Yard:
 
     def _url(self, name: str, path: str) -> str:
         return f"http://{self.nodes[name].address}:{STATUS_PORT}/{path}"
+
+    def list_anew(self) -> None:
+        """Have the one speaker list all Services anew; `listed` counts how often it has."""
+        self._api.send_signal(signal.SIGUSR1)
+
+    def listed(self) -> int:
+        """How often it was made to list them, and has."""
+        return self._output("api").count("listed")
+
+    def announced(self, name: str) -> int:
+        """Addresses that a speaker has begun to announce, as its log says."""
+        return self._output(name).count('"event":"announced"')
 
     def page(self, name: str, path: str) -> int:
         """The HTTP status of a page of a speaker; 0 while it does not answer."""

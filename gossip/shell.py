@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -52,7 +53,6 @@ _BATCHES: Final = 32
 """Batches before timers run although the socket is not empty: a flood must not stop them."""
 
 _CHUNK: Final = 65_536
-_REQUESTS: Final = 256
 _EVENTS: Final = 4096
 _PORT_ATTEMPTS: Final = 20
 _ACCEPT_PAUSE_S: Final = 0.1
@@ -155,9 +155,7 @@ class Ring:
         self._left = anyio.Event()
         self._events_lost = 0
         self._wanted_meta: bytes | None = None
-        requests = anyio.create_memory_object_stream[_Request[object]](_REQUESTS)
-        self._submit: MemoryObjectSendStream[_Request[object]] = requests[0]
-        self._requests: MemoryObjectReceiveStream[_Request[object]] = requests[1]
+        self._requests: deque[_Request[object]] = deque()
         events = anyio.create_memory_object_stream[MembershipEvent](_EVENTS)
         self._tell: MemoryObjectSendStream[MembershipEvent] = events[0]
         self.events: MemoryObjectReceiveStream[MembershipEvent] = events[1]
@@ -388,15 +386,12 @@ class Ring:
     def _close_memory(self) -> None:
         """Release whoever waits for the node, and end the events."""
         self._node = None
-        with contextlib.suppress(anyio.WouldBlock, anyio.EndOfStream):
-            while True:
-                self._requests.receive_nowait().done.set()
+        while self._requests:
+            self._requests.popleft().done.set()
         for join in self._joins.values():
             join.failed.update(dict.fromkeys(join.waiting.values(), "the ring was closed"))
             join.done.set()
         self._joins.clear()
-        self._requests.close()
-        self._submit.close()
         self._tell.close()
         self.events.close()
         self._hand_over.close()
@@ -410,10 +405,7 @@ class Ring:
         """
         self._running()
         request = _Request(action)
-        try:
-            await self._submit.send(request)  # type: ignore[arg-type]  # only the asker reads the result
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise UsageError("the ring does not run") from None
+        self._requests.append(request)  # type: ignore[arg-type]  # only the asker reads the result
         self._turns.ask()
         await request.done.wait()
         if request.refusal is not None:
@@ -455,11 +447,8 @@ class Ring:
             node.set_meta(self._wanted_meta, now=time.monotonic())
             self._wanted_meta = None
             self._perform(node.take_outputs())
-        for _ in range(_REQUESTS):
-            try:
-                request = self._requests.receive_nowait()
-            except anyio.WouldBlock:
-                return
+        while self._requests:
+            request = self._requests.popleft()
             try:
                 request.result.append(request.action(node, time.monotonic()))
             except UsageError as refusal:

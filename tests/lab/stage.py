@@ -27,6 +27,11 @@ from cluster.client import ApiClient
 NAMESPACE = "metallb-system"
 CONFIG = "address-pools:\n- {name: lan, protocol: layer2, addresses: [198.18.1.0/24]}\n"
 DEADLINE_S = 30.0
+CONFINED = (
+    *("unshare", "--mount", "sh", "-ec", 'mount -o remount,bind,ro /; exec "$@"', "sh"),
+    *("env", "-u", "HOME", "setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+net_raw"),
+)
+"""Put before a command: a mount namespace with a read-only root, no HOME, CAP_NET_RAW and no other capability."""
 
 
 def network(nodes: int) -> None:
@@ -151,8 +156,13 @@ class Stage:
 
     # Processes
 
-    def speaker(self, number: int, secret: str = "first-secret", *, python: Sequence[str] = ()) -> Process:
-        """Start the speaker of node n<number> with the environment of MetalLB's manifest."""
+    def speaker(
+        self, number: int, secret: str = "first-secret", *, python: Sequence[str] = (), confined: bool = False
+    ) -> Process:
+        """Start the speaker of node n<number> with the environment of MetalLB's manifest.
+
+        `confined`: with CAP_NET_RAW alone, a read-only root and no home, as the manifest has it at its strictest.
+        """
         address = f"198.18.0.{10 + number}"
         env = {
             "METALLB_NODE_NAME": f"n{number}",
@@ -162,21 +172,28 @@ class Stage:
             "METALLB_ML_NAMESPACE": NAMESPACE,
             "METALLB_ML_SECRET_KEY": secret,
         }
-        return self._start(f"speaker-n{number}", ["speaker", "--port=7472", "--config=config"], env, python)
+        before = CONFINED if confined else ()
+        args = ["speaker", "--port=7472", "--config=config"]
+        return self._start(f"speaker-n{number}", args, env, python, before)
 
     def controller(self) -> Process:
         """Start the controller."""
         return self._start("controller", ["controller", "--port=7473", "--host=127.0.0.1"], {}, ())
 
     def _start(
-        self, name: str, args: Sequence[str], env: Mapping[str, str], python: Sequence[str]
+        self,
+        name: str,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        python: Sequence[str],
+        before: Sequence[str] = (),
     ) -> Process:
         base = self.directory / f"{name}-{len(self.processes)}"
         out, err = base.with_suffix(".out"), base.with_suffix(".err")
         flags = [f"--kubeconfig={self.kubeconfig}", f"--namespace={NAMESPACE}"]
         with out.open("wb") as stdout, err.open("wb") as stderr:
             popen = subprocess.Popen(
-                [sys.executable, *python, "-m", "vipring", *args, *flags],
+                [*before, sys.executable, *python, "-m", "vipring", *args, *flags],
                 env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

@@ -17,7 +17,7 @@ import pytest
 from tests.lab.stage import CONFIG, Process, Stage, members, network, vip
 
 RSS_SPEAKER_MB = 60.0
-RSS_RESPONDER_MB = 20.0
+RSS_RESPONDER_MB = 16.0
 STALL_S = 2.5
 
 
@@ -44,7 +44,10 @@ async def inside_a_service_is_announced_by_one_through_an_api_outage(tmp_path: P
     network(2)
     async with Stage(tmp_path) as stage:
         await stage.cluster(2)
-        speakers = [stage.speaker(1, python=["-X", "importtime"]), stage.speaker(2)]
+        speakers = [
+            stage.speaker(1, python=["-X", "importtime"], confined=True),
+            stage.speaker(2, confined=True),
+        ]
         controller = stage.controller()
         await stage.service("web")
         ip, owner, other = await both_announce_one_address(stage)
@@ -59,6 +62,7 @@ async def inside_a_service_is_announced_by_one_through_an_api_outage(tmp_path: P
             f'metallb_speaker_announced{{ip="{ip}",node="n{owner}",protocol="layer2",service="default/web"}} 1.0'
         ) in metrics
         await footprint(stage, speakers[1])
+        only_what_the_manifest_grants(speakers[1])
         nothing_heavy(speakers[0])
         await the_commands_tell(stage, ip, owner)
         await an_api_outage_changes_nothing(stage, [*speakers, controller], ip, owner, other)
@@ -84,6 +88,16 @@ async def footprint(stage: Stage, speaker: Process) -> None:
     print(f"RSS at rest: speaker {mine:.1f} MB, responder {childs:.1f} MB")
     assert mine < RSS_SPEAKER_MB
     assert childs < RSS_RESPONDER_MB
+
+
+def only_what_the_manifest_grants(speaker: Process) -> None:
+    """It has done all this with CAP_NET_RAW, a read-only root and no home."""
+    proc = Path(f"/proc/{speaker.popen.pid}")
+    status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 13}
+    mounts = [line.split() for line in (proc / "mounts").read_text().splitlines()]
+    assert "ro" in [fields[3] for fields in mounts if fields[1] == "/"][-1].split(",")
+    assert not any(entry.startswith(b"HOME=") for entry in (proc / "environ").read_bytes().split(b"\0"))
 
 
 def nothing_heavy(speaker: Process) -> None:

@@ -33,8 +33,9 @@ VIP = IPv4Address("198.18.1.0")
 class Other:
     """The responder's end."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, process: subprocess.Popen[bytes]) -> None:
         self.link = link
+        self.process = process
         link.setblocking(False)
 
     def commands(self) -> list[Command]:
@@ -64,7 +65,7 @@ def ends() -> Iterator[tuple[Responder, Other]]:
     with subprocess.Popen(["sleep", "60"]) as process:
         responder = Responder(link=ours, pid=process.pid)
         try:
-            yield responder, Other(theirs)
+            yield responder, Other(theirs, process)
         finally:
             theirs.close()
             process.kill()
@@ -180,6 +181,7 @@ def test_end_of_the_process_is_told_once(ends: tuple[Responder, Other]) -> None:
     responder, other = ends
     other.tell(Exited("the responder process failed: OSError: no"))
     other.link.close()
+    other.process.kill()
     assert responder.events() == [Exited("the responder process failed: OSError: no")]
     assert responder.events() == []
     assert responder.fileno() == -1
@@ -200,6 +202,7 @@ def test_silent_end_is_told_with_its_cause() -> None:
 def test_nonsense_is_told(ends: tuple[Responder, Other]) -> None:
     responder, other = ends
     other.link.send(b"\xff\xff")
+    other.process.kill()
     (event,) = responder.events()
     assert isinstance(event, Exited)
     assert event.detail.startswith("the responder process sent what cannot be read: event of kind 255")

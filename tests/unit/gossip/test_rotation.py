@@ -149,7 +149,7 @@ def steps() -> Iterator[tuple[str, Keyring]]:
 
 @pytest.mark.anyio
 async def test_two_rings_change_their_key_one_after_the_other_and_nobody_is_suspected() -> None:
-    config = replace(FAST, probe_interval_s=1.0, probe_timeout_s=0.9)
+    config = replace(FAST, probe_interval_s=0.5, probe_timeout_s=0.45)
     async with ring("a", A, config) as a, ring("b", A, config) as b:
         await b.join([a.endpoint])
         for member in (a, b):
