@@ -205,6 +205,21 @@ def test_the_page_of_the_ring_says_what_it_costs() -> None:
         assert core == ("" if kind == "simulated" else f"{cost['core']:.2%}".replace("%", " %"))
 
 
+def test_the_page_of_the_ring_says_what_a_slower_pace_would_be() -> None:
+    rows = {
+        (row["members"], row["pace_s"], row["misses"]): row
+        for row in results("fastlane")["rows"]
+        if row["wire"] and row["dead"] == 1
+    }
+    said = re.search(
+        r"later\s\((\S+ / \S+) s\sinstead\sof\s(\S+ / \S+) s\swith\sten\smembers, (\S+ / \S+) s\sinstead\sof\s(\S+ / \S+) s\swith\sthree\)",
+        ring_section("What it costs at rest"),
+    )
+    assert said is not None
+    cases = [(members, *lane) for members in (10, 3) for lane in ((0.2, 2), (0.1, 4))]
+    assert list(said.groups()) == [middle_and_worst(rows[case]) for case in cases]
+
+
 def false_deaths(kind: str) -> dict[Job, Found]:
     """What was counted, by window or in whole rings."""
     return {
