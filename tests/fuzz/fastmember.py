@@ -65,9 +65,12 @@ class Witness:
             elif isinstance(message, Ack):
                 self._proved = self._bench.now
 
-    def answers(self, ping: Ping) -> None:
-        """A member is about to answer."""
+    def answers(self, ping: Ping | IndirectPing) -> None:
+        """A member is about to answer, or a relay in its name."""
         node, now = self._bench.node, self._bench.now
+        if isinstance(ping, IndirectPing):
+            self._proved = now
+            return
         assert node._lane is not None
         question = node._lane._questions._open.get(ping.seq)
         if question is not None and question.way is Way.DIRECT:
@@ -212,8 +215,7 @@ class FastMember(LivingNode):
                 if isinstance(message, IndirectPing):
                     bits |= _RELAYS
                 if bits & answering == bits:
-                    if isinstance(message, Ping):
-                        self.witness.answers(message)
+                    self.witness.answers(message)
                     outputs += bench.hear(Ack(message.seq), source=to)
         bench.now = end
         return outputs
