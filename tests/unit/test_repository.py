@@ -88,7 +88,7 @@ def test_every_result_has_its_commit_and_its_command(file: Path) -> None:
         said = f"`bench/results/{file.name}`, which does not name its commit"
         assert any(said in page.read_text() for page in PAGES)
     else:
-        assert re.fullmatch(r"[0-9a-f]{7,12}", measured), measured
+        assert re.fullmatch(r"[0-9a-f]{7,12}(-dirty)?", measured), measured
     assert file.stem in commands(1)
 
 
