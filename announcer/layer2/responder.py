@@ -49,6 +49,7 @@ from announcer.layer2.messages import (
 from announcer.layer2.neighbours import Neighbours, Outgoing
 from announcer.layer2.ownlink import QUORUM, OwnLinks
 from announcer.layer2.requesters import Requesters
+from announcer.layer2.reunion import Reunion
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -119,6 +120,7 @@ class ArpResponder:
         self._questions = MemberQuestions(self._neighbours, entropy)
         self._own_links = OwnLinks(self._neighbours, entropy)
         self._requesters = Requesters(self._neighbours)
+        self._reunion = Reunion(self._neighbours, entropy)
         self._unheard: set[str] = set()
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
@@ -156,7 +158,10 @@ class ArpResponder:
                 self._neighbours.set_alive(names, alive=alive)
                 if alive:
                     self._neighbours.meet(names, now)
+                    self._reunion.back(names)
                     self._claims.cut_ended(now)
+                else:
+                    self._reunion.gone(names, now)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
@@ -286,6 +291,7 @@ class ArpResponder:
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
             self._requesters.next_deadline(),
+            self._reunion.next_deadline(),
             self._questions.next_deadline(),
             self._own_links.next_deadline() if self._neighbours.signer is not None else None,
             self._neighbours.next_deadline(),
@@ -302,6 +308,7 @@ class ArpResponder:
             self._follow_links(now)
         self._neighbours.handle_timer(now)
         self._requesters.handle_timer(now, self._table)
+        self._reunion.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
@@ -386,7 +393,10 @@ class ArpResponder:
         at_home = interface in self._neighbours.home(address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
-            asked = self._questions.nonce(name)
+            lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
+            known = lost is not None and signer.verifies(heard, trailer, lost)
+            if known and self._reunion.answered(name):
+                self._claims.cut_ended(now)
             if asked is not None and signer.verifies(heard, trailer, asked):
                 self._questions.answered(name)
             elif at_home and any(
