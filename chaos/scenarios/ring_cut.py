@@ -19,7 +19,7 @@ from chaos.scenarios.ringport import RING_PORT, block, unblock
 from chaos.stage import Stage, until
 
 _ADDED = "echo-during-the-cut"
-_HELD_WITHIN_S = 30.0
+_HELD_WITHIN_S = 40.0
 _ANNOUNCED_WITHIN_S = 10.0
 
 
