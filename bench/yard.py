@@ -176,6 +176,8 @@ class Yard:
             self.speakers[name] = self._start(
                 self._stack, name, host.enter, ["-m", "vipring", *flags], environment
             )
+        # First by a page that costs them nothing: /status of 10,000 addresses keeps a speaker busy for a while.
+        until("all speakers ready", lambda: all(self.page(name, "readyz") == 200 for name in self.nodes))
         until("the speakers' ring", self._agreed)
 
     def start_bare(self, address: IPv4Address, python: Sequence[str]) -> None:
