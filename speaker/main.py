@@ -38,7 +38,6 @@ from announcer.layer2.messages import (
     InterfaceFailed,
     InterfacesChanged,
     LeaseExpired,
-    LinkHeard,
     MemberEvidence,
     ResponderEvent,
     Stalled,
@@ -325,8 +324,15 @@ class Speaker:
             case Stalled():
                 facts.stalls += 1
                 log.warning("responderStalled", seconds=round(event.seconds, 3))
-            case InterfacesChanged() | LinkHeard():
-                self._links_changed(event)
+            case InterfacesChanged():
+                facts.interfaces = tuple(interface.name for interface in event.interfaces)
+                if facts.interfaces:
+                    log.info("interfacesChanged", interfaces=facts.interfaces)
+                else:
+                    log.error("interfacesChanged", interfaces=(), msg="no interface to announce on")
+                self._tell(announced.interfaces_changed(facts.interfaces))
+                if self._ring is not None:
+                    self._ring.set_able(bool(facts.interfaces))
             case InterfaceFailed():
                 log.warning("interfaceFailed", interface=event.interface, error=event.detail)
             case Counters():
@@ -339,25 +345,6 @@ class Speaker:
                 self.stop()
             case _:
                 assert_never(event)
-
-    def _links_changed(self, event: InterfacesChanged | LinkHeard) -> None:
-        facts = self.state.responder
-        match event:
-            case InterfacesChanged():
-                facts.interfaces = tuple(interface.name for interface in event.interfaces)
-                if facts.interfaces:
-                    log.info("interfacesChanged", interfaces=facts.interfaces)
-                else:
-                    log.error("interfacesChanged", interfaces=(), msg=facts.why_unable())
-                self._tell(self.state.announced.interfaces_changed(facts.interfaces))
-            case LinkHeard(interface, heard=True):
-                facts.silent.discard(interface)
-                log.info("linkHeard", interface=interface)
-            case LinkHeard(interface):
-                facts.silent.add(interface)
-                log.error("linkSilent", interface=interface, msg=facts.why_unable())
-        if self._ring is not None:
-            self._ring.set_able(facts.why_unable() is None)
 
     def _claim_event(self, event: ClaimChanged | ForeignAnswer | MemberEvidence) -> None:
         match event:

@@ -133,13 +133,6 @@ class InterfaceFailed(NamedTuple):
     detail: str
 
 
-class LinkHeard(NamedTuple):
-    """On an interface somebody answers us again, or nobody does any more although several would have to: it is deaf or gone."""
-
-    interface: str
-    heard: bool
-
-
 class AddressCounters(NamedTuple):
     """Frames for one address since the responder started."""
 
@@ -194,7 +187,6 @@ ResponderEvent: TypeAlias = (
     | Stalled
     | InterfacesChanged
     | InterfaceFailed
-    | LinkHeard
     | Counters
     | ClaimChanged
     | ForeignAnswer
@@ -224,7 +216,6 @@ class _Kind(IntEnum):
     CLAIM = 24
     FOREIGN = 25
     EVIDENCE = 26
-    LINK_HEARD = 27
 
 
 _COMMAND = struct.Struct("!BId")
@@ -394,8 +385,6 @@ def _encode_event(event: ResponderEvent) -> list[bytes]:
         case InterfaceFailed(interface, detail):
             name = _text(interface)
             return [bytes([_Kind.INTERFACE_FAILED, len(name)]) + name + _text(detail)]
-        case LinkHeard(interface, heard):
-            return [bytes([_Kind.LINK_HEARD, heard]) + _text(interface)]
         case Counters(addresses, drops):
             return _encode_counters(addresses, drops)
         case Exited(detail):
@@ -433,8 +422,6 @@ def _decode_events(message: bytes) -> list[ResponderEvent]:
         case _Kind.INTERFACE_FAILED:
             end = 2 + message[1]
             return [InterfaceFailed(message[2:end].decode(), message[end:].decode())]
-        case _Kind.LINK_HEARD:
-            return [LinkHeard(message[2:].decode(), bool(message[1]))]
         case _Kind.COUNTERS:
             return [_decode_counters(message)]
         case _Kind.CLAIM:

@@ -14,8 +14,6 @@ from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.signed import FLAG_GO, Kind, Signer
 
 HELLO_S: Final = 30.0
-MEET_S: Final = 0.5
-"""How long a member that the ring holds alive may take to say hello by itself before it is asked to."""
 KEPT_S: Final = 86_400.0
 """How long the MAC of a member is remembered: past its death, to recognise answers of caches."""
 MAX_NEIGHBOURS: Final = 4_096
@@ -50,16 +48,13 @@ class Neighbours:
         self.frames: list[Outgoing] = []
         self.interfaces: dict[int, InterfaceView] = {}
         self._heard: dict[int, dict[bytes, Neighbour]] = {}
-        self._silent: set[int] = set()
         self._prefixes: dict[str, tuple[IPv4Network, ...]] = {}
         self._homes: dict[bytes, tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
         self._gateways: dict[int, bytes] = {}
-        self._gateway_seen: dict[int, Neighbour] = {}
         self._proved: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
-        self._welcome = False
         self._turn = 0
 
     # What is there
@@ -68,9 +63,8 @@ class Neighbours:
         """Take note of the interfaces in use; on those that came up or changed, say hello."""
         before, self.interfaces = self.interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            for known in (self._heard, self._proved, self._asked, self._gateway_seen):
+            for known in (self._heard, self._proved, self._asked):
                 known.pop(index, None)
-            self._silent.discard(index)
         self._homes.clear()
         for index, view in interfaces.items():
             if before.get(index) != view:
@@ -82,27 +76,17 @@ class Neighbours:
     def home(self, address: bytes) -> tuple[int, ...]:
         """The interfaces in use on whose segment an address belongs, none where its segment is down here.
 
-        Those with a prefix that holds the address; all of them where no interface, up or down, has such a prefix. None
-        on which nobody answers us.
+        Those with a prefix that holds the address; all of them where no interface, up or down, has such a prefix.
         """
         home = self._homes.get(address)
         if home is None:
             known = IPv4Address(address)
             names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
-            home = tuple(
-                index
-                for index, view in self.interfaces.items()
-                if (view.name in names or not names) and index not in self._silent
-            )
+            home = tuple(i for i, view in self.interfaces.items() if view.name in names or not names)
             if len(self._homes) >= MAX_HOMES:
                 self._homes.clear()
             self._homes[address] = home
         return home
-
-    def set_silent(self, interface: int, *, silent: bool) -> None:
-        """Nobody answers us on an interface any more, or somebody does again."""
-        (self._silent.add if silent else self._silent.discard)(interface)
-        self._homes.clear()
 
     def _remember_prefixes(self, view: InterfaceView) -> None:
         """Prefixes outlive a link that goes down: its addresses have not moved to another segment."""
@@ -131,12 +115,6 @@ class Neighbours:
         else:
             self._alive.difference_update(names)
 
-    def meet(self, names: Iterable[bytes], now: float) -> None:
-        """These members are there (again). Where one was never heard, its hello or ours was lost, in a cut perhaps."""
-        if self._hello_at is not None and any(not self.find(name) for name in names):
-            self._hello_at = min(self._hello_at, now + MEET_S)
-            self._welcome = True
-
     def is_alive(self, name: bytes) -> bool:
         """Whether the ring holds a member alive."""
         return name in self._alive
@@ -148,13 +126,6 @@ class Neighbours:
         view = self.interfaces.get(interface)
         if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
             self._proved[interface] = now
-            if frame.sender_ip == self._gateways.get(interface):
-                self._gateway_seen[interface] = Neighbour(frame.sender_mac, frame.sender_ip, now)
-
-    def gateway(self, interface: int) -> Neighbour | None:
-        """The gateway of an interface, as it answered last; None where it never did or is another now."""
-        seen = self._gateway_seen.get(interface)
-        return seen if seen is not None and seen.address == self._gateways.get(interface) else None
 
     def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
         """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
@@ -199,25 +170,13 @@ class Neighbours:
 
     def has_witness(self, interface: int, but: bytes | None = None) -> bool:
         """Whether anybody on the interface can prove that the link works: a living member, or a gateway that answers."""
-        return self._gateway_answers(interface) or any(
-            name != but for name in self._heard.get(interface, {}).keys() & self._alive
-        )
-
-    def count_witnesses(self, interface: int) -> int:
-        """How many on the interface would answer if our link to them worked."""
-        members = self._heard.get(interface, {}).keys() & self._alive
-        return len(members) + self._gateway_answers(interface)
-
-    def _gateway_answers(self, interface: int) -> bool:
-        return interface in self._gateways and interface in self._proved
+        members = self._heard.get(interface, {})
+        gateway = interface in self._gateways and interface in self._proved
+        return gateway or any(name != but for name in members.keys() & self._alive)
 
     def proved_since(self, interface: int, moment: float) -> bool:
         """Whether somebody was heard on the interface since then."""
-        return self.proved_at(interface) >= moment
-
-    def proved_at(self, interface: int) -> float:
-        """When somebody was last heard on the interface (monotonic seconds)."""
-        return self._proved.get(interface, float("-inf"))
+        return self._proved.get(interface, float("-inf")) >= moment
 
     def ask_witnesses(self, interface: int, nonce: bytes, now: float, *, but: bytes | None = None) -> None:
         """Ask the gateway and some members where they are; their answers prove the link. Costs nothing when repeated."""
@@ -232,17 +191,6 @@ class Neighbours:
         for step in range(min(WITNESSES, len(witnesses))):
             witness = witnesses[(self._turn + step) % len(witnesses)]
             self.question(interface, witness.address, nonce, to=witness.mac)
-
-    def ask_one(self, interface: int, nonce: bytes) -> None:
-        """Ask one member where it is, each in turn; the gateway where there is none."""
-        witnesses = self.witnesses(interface)
-        self._turn += 1
-        if witnesses:
-            witness = witnesses[self._turn % len(witnesses)]
-            self.question(interface, witness.address, nonce, to=witness.mac)
-        elif interface in self._gateways:
-            request = self._where_is(interface, self._gateways[interface], arp.BROADCAST)
-            self.frames.append((interface, request.encode()))
 
     # What is said
 
@@ -270,13 +218,6 @@ class Neighbours:
             )
             self.frames.append((index, self.signer.sign(frame, Kind.OFFER)))
 
-    def tell_owner(self, interface: int, address: bytes, host: bytes, mac: bytes) -> None:
-        """Ask a host where it is in the name of an address, so that it learns who has the address (RFC 826)."""
-        view = self.interfaces.get(interface)
-        if view is not None:
-            frame = ArpFrame(mac, view.mac, REQUEST, view.mac, address, _NOWHERE, host)
-            self.frames.append((interface, frame.encode()))
-
     def next_deadline(self) -> float | None:
         """When the next hello is due (monotonic seconds)."""
         return self._hello_at if self.signer is not None else None
@@ -285,10 +226,8 @@ class Neighbours:
         """Say hello where it is due."""
         if self._hello_at is not None and now >= self._hello_at and self.signer is not None:
             self._hello_at = now + HELLO_S
-            strangers = self._welcome and any(not self.find(name) for name in self._alive)
-            self._welcome = False
             for index in self.interfaces:
-                self._say_hello(index, welcome=strangers)
+                self._say_hello(index, welcome=False)
 
     def _say_hello(self, interface: int, *, welcome: bool, to: bytes = arp.BROADCAST) -> None:
         if self.signer is None:

@@ -37,7 +37,6 @@ from announcer.layer2.messages import (
     InterfacesChanged,
     Introduce,
     LeaseExpired,
-    LinkHeard,
     MemberEvidence,
     Members,
     Remove,
@@ -47,9 +46,6 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from announcer.layer2.neighbours import Neighbours, Outgoing
-from announcer.layer2.ownlink import QUORUM, OwnLinks
-from announcer.layer2.requesters import Requesters
-from announcer.layer2.reunion import Reunion
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -118,10 +114,6 @@ class ArpResponder:
         self._neighbours = Neighbours()
         self._claims = ClaimBook(self._neighbours, entropy, now=now)
         self._questions = MemberQuestions(self._neighbours, entropy)
-        self._own_links = OwnLinks(self._neighbours, entropy)
-        self._requesters = Requesters(self._neighbours)
-        self._reunion = Reunion(self._neighbours, entropy)
-        self._unheard: set[str] = set()
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
     def observe(self, now: float) -> bool:
@@ -145,7 +137,6 @@ class ArpResponder:
         """
         if not self.observe(now) and self.stalled:
             self.stalled = False
-            self._own_links.restart(now)
             self._claims.fence(now)
             self._follow(now)
 
@@ -157,11 +148,7 @@ class ArpResponder:
             case Members(alive=alive, names=names):
                 self._neighbours.set_alive(names, alive=alive)
                 if alive:
-                    self._neighbours.meet(names, now)
-                    self._reunion.back(names)
                     self._claims.cut_ended(now)
-                else:
-                    self._reunion.gone(names, now)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
@@ -198,12 +185,9 @@ class ArpResponder:
         if wanted == self._interfaces:
             return
         before, self._interfaces = self._interfaces, wanted
-        gone = [view for index, view in before.items() if index not in wanted]
-        lost = [view.name for view in gone if self._neighbours.count_witnesses(view.index) >= QUORUM]
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
-                self._requesters.forget_interface(index)
                 self._announced = {key for key in self._announced if key[1] != index}
         for index, view in wanted.items():
             if index not in before or before[index].mac != view.mac:
@@ -211,7 +195,6 @@ class ArpResponder:
                     self._schedule.start(address, index, now=now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
         self._neighbours.set_interfaces(wanted, now)
-        self._links_came_and_went(lost, [view.name for index, view in wanted.items() if index not in before])
         self._claims.interfaces_changed(now)
         self._follow(now)
 
@@ -290,10 +273,7 @@ class ArpResponder:
             report_at,
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
-            self._requesters.next_deadline(),
-            self._reunion.next_deadline(),
             self._questions.next_deadline(),
-            self._own_links.next_deadline() if self._neighbours.signer is not None else None,
             self._neighbours.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -303,12 +283,7 @@ class ArpResponder:
         self._expire_if_due(now)
         self._claims.handle_timer(now)
         self._questions.handle_timer(now)
-        if self._neighbours.signer is not None:
-            self._own_links.handle_timer(now)
-            self._follow_links(now)
         self._neighbours.handle_timer(now)
-        self._requesters.handle_timer(now, self._table)
-        self._reunion.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
@@ -347,8 +322,6 @@ class ArpResponder:
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
-        if trailer is None and not foreign:
-            self._requesters.remember(interface, heard, now)
         if trailer is not None:
             return self._answer_question(interface, heard, trailer, reply, now)
         if isinstance(reply, DropReason):
@@ -393,10 +366,7 @@ class ArpResponder:
         at_home = interface in self._neighbours.home(address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
-            lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
-            known = lost is not None and signer.verifies(heard, trailer, lost)
-            if known and self._reunion.answered(name):
-                self._claims.cut_ended(now)
+            asked = self._questions.nonce(name)
             if asked is not None and signer.verifies(heard, trailer, asked):
                 self._questions.answered(name)
             elif at_home and any(
@@ -441,28 +411,6 @@ class ArpResponder:
         ]
         if not self._table and not len(self._claims):
             self._lease_ends = None
-
-    def _follow_links(self, now: float) -> None:
-        """Where nobody answers us any more, our addresses are reachable for nobody: give them up."""
-        for index, heard in self._own_links.take_results():
-            view = self._interfaces.get(index)
-            if view is not None:
-                self._neighbours.set_silent(index, silent=not heard)
-                self._tell_heard(view.name, heard=heard)
-                self._claims.interfaces_changed(now)
-
-    def _links_came_and_went(self, lost: Iterable[str], found: Iterable[str]) -> None:
-        """A link that went with several members on it has not stopped to be the segment of its addresses."""
-        for name in lost:
-            self._tell_heard(name, heard=False)
-        for name in found:
-            self._tell_heard(name, heard=True)
-
-    def _tell_heard(self, name: str, *, heard: bool) -> None:
-        if heard is not (name in self._unheard):
-            return
-        (self._unheard.discard if heard else self._unheard.add)(name)
-        self._outputs.append(LinkHeard(name, heard))
 
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
@@ -510,7 +458,6 @@ class ArpResponder:
         self._table[address] = self._tallies.setdefault(address, _Tally())
         for index in self._interfaces:
             self._schedule.start(address, index, now=now)
-            self._requesters.start(address, index, now)
 
     def _remove(self, address: bytes) -> None:
         if self._table.pop(address, None) is None:

@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias
 from announcer.layer2.responder import GAP_S
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Segment
 
-Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut", "dark"]
-KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "dark")
+Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut"]
+KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut")
 
 VERDICT_S = (0.42, 0.62)
 """Four misses of the fast lane and the word that spreads."""
@@ -78,7 +78,6 @@ class Trial:
         self.segment = Segment(
             nodes=schedule.nodes, vips=2, rng=random.Random(schedule.seed), loss=schedule.loss
         )
-        self.segment.on_able = self._word_of
         self.ring_cut: set[Node] = set()
         self.busy: set[Node] = set()
         self.quiet = self.segment.now
@@ -134,15 +133,7 @@ class Trial:
 
     def _learn(self, node: Node, other: Node, life: object, *, reaches: bool) -> None:
         if node.life is life and self._reaches(node, other) == reaches:
-            node.think(partial(node.sees, other.name, alive=reaches, able=other.able))
-
-    def _word_of(self, node: Node) -> None:
-        """A member says that it may be elected no longer, or again."""
-        for other in self.segment.nodes:
-            if other is not node and other.up:
-                self.segment.at(
-                    self._draw(WORD_S), partial(self._learn, other, node, other.life, reaches=True)
-                )
+            node.think(partial(node.sees, other.name, alive=reaches))
 
     # Faults
 
@@ -170,11 +161,9 @@ class Trial:
             case "ring-cut":
                 self.ring_cut.add(node)
                 verdict = SLOW_VERDICT_S
-            case "dark":
-                node.dark = True
         if fault.kind == "hang":
             self.segment.at(LEASE_S, partial(self._given_up, node, node.life))
-        elif fault.kind != "dark":
+        else:
             self._refresh(verdict)
         lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
         self.segment.at(lasts, partial(self._end, fault, node))
@@ -210,9 +199,6 @@ class Trial:
                 self.whole = self.segment.now
             case "ring-cut":
                 self.ring_cut.discard(node)
-            case "dark":
-                node.dark = False
-                self.whole = self.segment.now
         self._refresh(VERDICT_S)
 
     # Promises
@@ -223,10 +209,7 @@ class Trial:
         for address in segment.vips:
             owners = segment.owners(address)
             fit = any(
-                node.up
-                and node.joined
-                and node.able
-                and not (node.side or node.dark or node.stalled or node.hung or node.leaving)
+                node.up and node.joined and not (node.side or node.stalled or node.hung or node.leaving)
                 for node in segment.nodes
             )
             self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)

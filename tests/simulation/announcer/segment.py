@@ -25,7 +25,6 @@ from announcer.layer2.messages import (
     HandOver,
     Introduce,
     LeaseExpired,
-    LinkHeard,
     Members,
     Remove,
     Renew,
@@ -47,8 +46,6 @@ WAKE_S = 0.0001
 """What poll and the interpreter take at least."""
 TICK_S = 0.1
 """Longest sleep of a responder process."""
-ABLE_AGAIN_S = 5.0
-"""From the end of a silence on its link until a speaker lets itself be elected again."""
 
 
 class FakeResponder:
@@ -100,7 +97,7 @@ def member(name: str) -> MemberView:
 
 class Node:
     """One node: a core, and the speaker's half reduced to its view of the ring. `stalled`: the whole process stands still;
-    `hung`: only the deciding half does; `dark`: no frame reaches or leaves it, the ring does. `able`: it may be elected."""
+    `hung`: only the deciding half does."""
 
     def __init__(self, segment: Segment, number: int) -> None:
         self.segment = segment
@@ -110,7 +107,7 @@ class Node:
         )
         self.up = False
         self.side = 0
-        self.stalled = self.hung = self.leaving = self.dark = False
+        self.stalled = self.hung = self.leaving = False
         self.start()
 
     @property
@@ -125,8 +122,6 @@ class Node:
         self.core.set_gateways({1: GATEWAY})
         self.core.set_interfaces([self.view], now=self.now)
         self.alive: set[str] = set()
-        self.unable: set[str] = set()
-        self.able = self.heard = True
         self.joined = False
         self.owners: dict[Address, str | None] = {}
         self.responder = FakeResponder(self)
@@ -158,12 +153,11 @@ class Node:
         elif self.up:
             thought()
 
-    def sees(self, name: str, *, alive: bool, able: bool = True) -> None:
-        """The ring tells of a member, and whether it may be elected."""
-        if name == self.name or (alive, able) == (name in self.alive, name not in self.unable):
+    def sees(self, name: str, *, alive: bool) -> None:
+        """The ring tells of a member."""
+        if alive == (name in self.alive) or name == self.name:
             return
         (self.alive.add if alive else self.alive.discard)(name)
-        (self.unable.discard if able else self.unable.add)(name)
         self.claims.set_members([member(other) for other in self.alive])
         if self.joined:
             self.decide()
@@ -178,9 +172,7 @@ class Node:
         if self.leaving:
             return
         before = self.owners
-        own = {self.name} if self.able else set[str]()
-        candidates = (self.alive - self.unable) | own
-        self.owners = {address: self.segment.winner(address, candidates) for address in self.segment.vips}
+        self.owners = {a: self.segment.winner(a, {*self.alive, self.name}) for a in self.segment.vips}
         changes = tuple(
             OwnerChange(ip, ("default/web",), owner, before.get(ip), "memberDead")
             for ip, owner in self.owners.items()
@@ -269,18 +261,6 @@ class Node:
         elif isinstance(event, ClaimChanged):
             self.claims.changed(event)
             self.segment.note(self.name, event)
-        elif isinstance(event, LinkHeard):
-            self.segment.note(self.name, event)
-            self.heard = event.heard
-            delay = ABLE_AGAIN_S if event.heard else 0.0
-            self.segment.at(delay, partial(self.think, partial(self._set_able, self.life)))
-
-    def _set_able(self, life: object) -> None:
-        if life is self.life and self.able != self.heard:
-            self.able = self.heard
-            self.segment.on_able(self)
-            if self.joined:
-                self.decide()
 
     def answers(self, address: IPv4Address) -> bool:
         """Whether a request that arrives now would be answered."""
@@ -312,8 +292,6 @@ class Segment:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
         self.nodes: list[Node] = []
-        self.on_able: Callable[[Node], None] = lambda _: None
-        """Told of a node that may be elected no longer, or again."""
         for number in range(1, nodes + 1):
             self.nodes.append(Node(self, number))
 
@@ -326,20 +304,18 @@ class Segment:
         """Remember what happened, for the report of a failure."""
         self.story.append(f"{self.now - 1_000:9.4f} {who} {what}")
 
-    def winner(self, address: Address, names: Iterable[str]) -> str | None:
-        """Who ranks first of these; nobody where there is none."""
-        return min(names, key=lambda name: signed.rank(name, address.packed), default=None)
+    def winner(self, address: Address, names: Iterable[str]) -> str:
+        """Who ranks first of these."""
+        return min(names, key=lambda name: signed.rank(name, address.packed))
 
     def send(self, sender: Node, frame: bytes) -> None:
         """A frame leaves a node."""
-        if sender.dark:
-            return
         destination = frame[:6]
         for node in self.nodes:
             if node is not sender and destination in (arp.BROADCAST, node.view.mac):
                 self._deliver(sender, node, frame)
         asked = arp.parse(frame)
-        if isinstance(asked, ArpFrame) and asked.target_ip == GATEWAY and not (sender.side or sender.dark):
+        if isinstance(asked, ArpFrame) and asked.target_ip == GATEWAY and sender.side == 0:
             answer = ArpFrame(
                 sender.view.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, sender.view.mac, asked.sender_ip
             )
@@ -347,7 +323,7 @@ class Segment:
 
     def _deliver(self, sender: Node, node: Node, frame: bytes) -> None:
         def arrive() -> None:
-            if sender.side == node.side and not node.dark:
+            if sender.side == node.side:
                 node.receive(frame)
 
         self._later(arrive)
@@ -375,6 +351,4 @@ class Segment:
 
     def owners(self, address: IPv4Address, side: int = 0) -> list[str]:
         """Who answers for an address on one side of the cut (0: that of the gateway)."""
-        return [
-            node.name for node in self.nodes if node.side == side and not node.dark and node.answers(address)
-        ]
+        return [node.name for node in self.nodes if node.side == side and node.answers(address)]
