@@ -38,6 +38,7 @@ from announcer.layer2.messages import (
     InterfaceFailed,
     InterfacesChanged,
     LeaseExpired,
+    LinkProven,
     MemberEvidence,
     ResponderEvent,
     Stalled,
@@ -331,13 +332,15 @@ class Speaker:
                 else:
                     log.error("interfacesChanged", interfaces=(), msg="no interface to announce on")
                 self._tell(announced.interfaces_changed(facts.interfaces))
-                if self._ring is not None:
-                    self._ring.set_able(bool(facts.interfaces))
+                facts.lost_links.intersection_update(facts.interfaces)
+                self._tell_able()
             case InterfaceFailed():
                 log.warning("interfaceFailed", interface=event.interface, error=event.detail)
             case Counters():
                 facts.counters.update(event.addresses)
                 facts.drops.update(event.drops)
+            case LinkProven():
+                self._link_event(event)
             case ClaimChanged() | ForeignAnswer() | MemberEvidence():
                 self._claim_event(event)
             case Exited():
@@ -345,6 +348,26 @@ class Speaker:
                 self.stop()
             case _:
                 assert_never(event)
+
+    def _link_event(self, event: LinkProven) -> None:
+        """A node that nobody on the segment can hear says so in the ring, and the next of the ranking takes over."""
+        lost = self.state.responder.lost_links
+        if event.proven:
+            lost.discard(event.interface)
+            log.info("linkProven", interface=event.interface)
+        else:
+            lost.add(event.interface)
+            log.warning(
+                "linkNotProven",
+                interface=event.interface,
+                msg="nobody answers on it, though the ring holds several alive that did: addresses are let go",
+            )
+        self._tell_able()
+
+    def _tell_able(self) -> None:
+        facts = self.state.responder
+        if self._ring is not None:
+            self._ring.set_able(bool(facts.interfaces) and not facts.lost_links)
 
     def _claim_event(self, event: ClaimChanged | ForeignAnswer | MemberEvidence) -> None:
         match event:

@@ -19,7 +19,7 @@ from gossip.shell import Ring
 from gossip.watch import WireAnswer
 from speaker.options import RingOptions
 from speaker.ringconfig import swim_config
-from speaker.roster import Peers
+from speaker.roster import Peers, may_own
 from speaker.secret import SecretKeeper
 
 log = structlog.get_logger()
@@ -102,9 +102,9 @@ class RingKeeper:
 
     def set_able(self, able: bool) -> None:
         """This node has an interface to announce on, or has none. The others are told of the first after some time only:
-        a link that comes and goes must not move addresses with it."""
+        a link that comes and goes must not move addresses with it. Where no other may own addresses, at once."""
         self._able_soon = able
-        if not able:
+        if not able or not any(may_own(view) for name, view in self.members().items() if name != self._node):
             self._apply_able()
         elif self._tasks is not None:
             self._tasks.start_soon(self._able_again)

@@ -26,10 +26,12 @@ MAX_LAST_EVENTS = 16_384
 
 @dataclass(slots=True)
 class ResponderFacts:
-    """What the responder process reported. `exited` says how it ended."""
+    """What the responder process reported. `exited` says how it ended, `lost_links` on which interfaces nobody is heard
+    though somebody must be there."""
 
     pid: int
     interfaces: tuple[str, ...] = ()
+    lost_links: set[str] = field(default_factory=set)
     lease: str = "none"
     exited: str | None = None
     counters: dict[IPv4Address, AddressCounters] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class SpeakerState:
             return f"the responder has ended: {self.responder.exited}"
         if not self.responder.interfaces:
             return "no interface to announce on"
+        if self.responder.lost_links:
+            return f"nobody is heard on {', '.join(sorted(self.responder.lost_links))}: its link may be cut"
         return None
 
     def why_not_healthy(self, now: float) -> str | None:

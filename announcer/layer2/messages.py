@@ -166,6 +166,13 @@ class ForeignAnswer(NamedTuple):
     member: bytes
 
 
+class LinkProven(NamedTuple):
+    """Nobody is heard on the interface any more although several must be there (`proven` False), or somebody is again."""
+
+    interface: str
+    proven: bool
+
+
 class MemberEvidence(NamedTuple):
     """What the wire said of a member (hashed name); `proven`: somebody else was heard meanwhile."""
 
@@ -190,6 +197,7 @@ ResponderEvent: TypeAlias = (
     | Counters
     | ClaimChanged
     | ForeignAnswer
+    | LinkProven
     | MemberEvidence
     | Exited
 )
@@ -216,6 +224,7 @@ class _Kind(IntEnum):
     CLAIM = 24
     FOREIGN = 25
     EVIDENCE = 26
+    LINK = 27
 
 
 _COMMAND = struct.Struct("!BId")
@@ -376,6 +385,8 @@ def _encode_event(event: ResponderEvent) -> list[bytes]:
             return [_FOREIGN.pack(_Kind.FOREIGN, address.packed, mac, member or _NOBODY)]
         case MemberEvidence(name, answer, proven):
             return [_EVIDENCE.pack(_Kind.EVIDENCE, name, answer, proven)]
+        case LinkProven(interface, proven):
+            return [bytes([_Kind.LINK, proven]) + _text(interface)]
         case LeaseExpired(at, epoch):
             return [_LEASE_EXPIRED.pack(_Kind.LEASE_EXPIRED, at, epoch)]
         case Stalled(at, seconds):
@@ -435,6 +446,8 @@ def _decode_events(message: bytes) -> list[ResponderEvent]:
         case _Kind.EVIDENCE:
             _, name, answer, proven = _EVIDENCE.unpack(message)
             return [MemberEvidence(name, Answer(answer), bool(proven))]
+        case _Kind.LINK:
+            return [LinkProven(message[2:].decode(), bool(message[1]))]
         case _Kind.EXITED:
             return [Exited(message[1:].decode())]
         case kind:

@@ -23,6 +23,10 @@ MAX_HOMES: Final = 65_536
 WITNESSES: Final = 2
 """Members asked beside a question to prove that our own link works; the gateway is asked too."""
 _ASK_AGAIN_S: Final = 0.02
+GATEWAY_MISSES: Final = 4
+"""Questions without an answer after which a gateway is not expected to answer any more, until it does."""
+GATEWAY_UNICAST: Final = 2
+"""Questions without an answer after which a gateway may have another MAC: it is asked for by broadcast then."""
 _NOWHERE: Final = b"\x00" * 6
 
 Outgoing = tuple[int, bytes]
@@ -35,6 +39,17 @@ class Neighbour(NamedTuple):
     mac: bytes
     address: bytes
     heard: float
+
+
+class _Gateway:
+    """A default gateway: `mac` is where it answered from, empty before it did; `unanswered` counts questions since."""
+
+    __slots__ = ("address", "mac", "unanswered")
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+        self.mac = b""
+        self.unanswered = 0
 
 
 class Neighbours:
@@ -51,7 +66,7 @@ class Neighbours:
         self._prefixes: dict[str, tuple[IPv4Network, ...]] = {}
         self._homes: dict[bytes, tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
-        self._gateways: dict[int, bytes] = {}
+        self._gateways: dict[int, _Gateway] = {}
         self._proved: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
@@ -99,7 +114,13 @@ class Neighbours:
 
     def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
         """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
-        self._gateways = dict(gateways)
+        before = self._gateways
+        self._gateways = {
+            index: known
+            if (known := before.get(index)) is not None and known.address == address
+            else _Gateway(address)
+            for index, address in gateways.items()
+        }
 
     def introduce(self, signer: Signer, now: float) -> None:
         """Be this member from now on and say hello."""
@@ -107,6 +128,10 @@ class Neighbours:
         for index in self.interfaces:
             self._say_hello(index, welcome=True)
         self._hello_at = now + HELLO_S
+
+    def greet(self, interface: int) -> None:
+        """Say hello to everybody on the interface, some of whom may have come while nothing was heard there."""
+        self._say_hello(interface, welcome=True)
 
     def set_alive(self, names: Iterable[bytes], *, alive: bool) -> None:
         """Take note of which members the ring holds alive."""
@@ -126,6 +151,13 @@ class Neighbours:
         view = self.interfaces.get(interface)
         if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
             self._proved[interface] = now
+            gateway = self._gateways.get(interface)
+            if gateway is not None and gateway.address == frame.sender_ip:
+                # The first that answers stays: a host that answers everything must not take the gateway's place.
+                if not gateway.mac or gateway.unanswered >= GATEWAY_UNICAST:
+                    gateway.mac = frame.sender_mac
+                if gateway.mac == frame.sender_mac:
+                    gateway.unanswered = 0
 
     def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
         """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
@@ -170,9 +202,30 @@ class Neighbours:
 
     def has_witness(self, interface: int, but: bytes | None = None) -> bool:
         """Whether anybody on the interface can prove that the link works: a living member, or a gateway that answers."""
+        return self._expects_gateway(interface) or self.has_members(interface, but)
+
+    def has_members(self, interface: int, but: bytes | None = None) -> bool:
+        """Whether a member that lives was heard on the interface."""
         members = self._heard.get(interface, {})
-        gateway = interface in self._gateways and interface in self._proved
-        return gateway or any(name != but for name in members.keys() & self._alive)
+        return any(name != but for name in members.keys() & self._alive)
+
+    def members_on(self, interface: int) -> int:
+        """How many living members were heard on the interface."""
+        return len(self._heard.get(interface, {}).keys() & self._alive)
+
+    def gateway_answers(self, interface: int) -> bool:
+        """Whether the interface has a gateway that answered when it was asked lately."""
+        gateway = self._gateways.get(interface)
+        return gateway is not None and bool(gateway.mac) and gateway.unanswered < GATEWAY_MISSES
+
+    def gateway_at(self, interface: int) -> tuple[bytes, bytes] | None:
+        """MAC and address of the interface's gateway, None where there is none or it never answered."""
+        gateway = self._gateways.get(interface)
+        return (gateway.mac, gateway.address) if gateway is not None and gateway.mac else None
+
+    def _expects_gateway(self, interface: int) -> bool:
+        gateway = self._gateways.get(interface)
+        return gateway is not None and bool(gateway.mac)
 
     def proved_since(self, interface: int, moment: float) -> bool:
         """Whether somebody was heard on the interface since then."""
@@ -183,14 +236,33 @@ class Neighbours:
         if now - self._asked.get(interface, float("-inf")) < _ASK_AGAIN_S:
             return
         self._asked[interface] = now
-        gateway = self._gateways.get(interface)
-        if gateway is not None:
-            self.frames.append((interface, self._where_is(interface, gateway, arp.BROADCAST).encode()))
+        self._ask_gateway(interface)
         witnesses = self.witnesses(interface, but)
         self._turn += 1
         for step in range(min(WITNESSES, len(witnesses))):
             witness = witnesses[(self._turn + step) % len(witnesses)]
             self.question(interface, witness.address, nonce, to=witness.mac)
+
+    def ask_one(self, interface: int, nonce: bytes) -> None:
+        """Ask a single neighbour where it is, the gateway or a member, another one each time."""
+        witnesses = self.witnesses(interface)
+        self._turn += 1
+        turn = self._turn % (len(witnesses) + (interface in self._gateways) or 1)
+        if turn < len(witnesses):
+            self.question(interface, witnesses[turn].address, nonce, to=witnesses[turn].mac)
+        else:
+            self._ask_gateway(interface)
+
+    def _ask_gateway(self, interface: int) -> None:
+        """Ask the gateway at its own MAC where that is known: whatever answers to a broadcast would end up in the
+        kernel's neighbour table of this node, and the last answer wins there."""
+        gateway = self._gateways.get(interface)
+        if gateway is None:
+            return
+        known = gateway.mac and gateway.unanswered < GATEWAY_UNICAST
+        to = gateway.mac if known else arp.BROADCAST
+        gateway.unanswered += 1
+        self.frames.append((interface, self._where_is(interface, gateway.address, to).encode()))
 
     # What is said
 

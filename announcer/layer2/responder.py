@@ -23,6 +23,7 @@ from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannou
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
+from announcer.layer2.linkproof import CHECK_S, LinkProof
 from announcer.layer2.messages import (
     Add,
     AddressCounters,
@@ -37,6 +38,7 @@ from announcer.layer2.messages import (
     InterfacesChanged,
     Introduce,
     LeaseExpired,
+    LinkProven,
     MemberEvidence,
     Members,
     Remove,
@@ -46,6 +48,7 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from announcer.layer2.neighbours import Neighbours, Outgoing
+from announcer.layer2.requesters import Requester, Requesters
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -114,6 +117,9 @@ class ArpResponder:
         self._neighbours = Neighbours()
         self._claims = ClaimBook(self._neighbours, entropy, now=now)
         self._questions = MemberQuestions(self._neighbours, entropy)
+        self._link = LinkProof(self._neighbours, entropy)
+        self._watch_at = now
+        self._requesters = Requesters()
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
     def observe(self, now: float) -> bool:
@@ -137,6 +143,7 @@ class ArpResponder:
         """
         if not self.observe(now) and self.stalled:
             self.stalled = False
+            self._link.restart(now)
             self._claims.fence(now)
             self._follow(now)
 
@@ -188,14 +195,16 @@ class ArpResponder:
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
+                self._requesters.stop_interface(index)
                 self._announced = {key for key in self._announced if key[1] != index}
         for index, view in wanted.items():
             if index not in before or before[index].mac != view.mac:
                 for address in self._table:
-                    self._schedule.start(address, index, now=now)
+                    self._make_known(address, index, now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
         self._neighbours.set_interfaces(wanted, now)
         self._claims.interfaces_changed(now)
+        self._link.watch(self._claims.sole_homes(), now)
         self._follow(now)
 
     def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
@@ -239,7 +248,7 @@ class ArpResponder:
         """Return the gratuitous frames to send now. Report each to `frame_sent`."""
         self._expire_if_due(now)
         return [
-            (due, self._gratuitous(due, view))
+            (due, self._news(due, view))
             for due in self._schedule.take(now)
             if (view := self._interfaces.get(due.interface)) is not None
         ]
@@ -258,6 +267,8 @@ class ArpResponder:
         if not success:
             self._drop(DropReason.ERROR, now)
             return
+        if due.to is not None:
+            return
         tally.gratuitous += 1
         self._count(due.address, now)
         key = (due.address, due.interface)
@@ -274,6 +285,8 @@ class ArpResponder:
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
             self._questions.next_deadline(),
+            self._link.next_deadline(),
+            self._watch_at if len(self._claims) else None,
             self._neighbours.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -283,6 +296,7 @@ class ArpResponder:
         self._expire_if_due(now)
         self._claims.handle_timer(now)
         self._questions.handle_timer(now)
+        self._watch_links(now)
         self._neighbours.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
@@ -296,6 +310,19 @@ class ArpResponder:
             self._outputs.append(
                 Counters({IPv4Address(a): self._counters(a) for a in counted}, dict(self._drops))
             )
+
+    def _watch_links(self, now: float) -> None:
+        """See whether the links that addresses depend on carry frames; an address behind a lost one is let go."""
+        if now >= self._watch_at:
+            self._watch_at = now + CHECK_S
+            self._link.watch(self._claims.sole_homes(), now)
+        self._link.handle_timer(now)
+        for index, proven in self._link.take_changes():
+            if proven:
+                self._neighbours.greet(index)
+            else:
+                self._claims.link_lost(index, now)
+            self._outputs.append(LinkProven(self._interfaces[index].name, proven))
 
     def take_outputs(self) -> list[ResponderEvent]:
         """Return what happened since the last call, oldest first."""
@@ -313,6 +340,8 @@ class ArpResponder:
         if isinstance(heard, DropReason):
             return heard
         trailer = signed.read(frame) if self._neighbours.signer is not None and not foreign else None
+        if trailer is None and not foreign:
+            self._requesters.hear(interface, heard, now)
         if trailer is not None and trailer.kind is not Kind.QUESTION:
             self._receive_signed(interface, heard, trailer, now)
             return DropReason.SIGNED
@@ -379,6 +408,7 @@ class ArpResponder:
                     welcome = bool(trailer.flags & FLAG_GO)
                     self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
                 case Kind.ANNOUNCEMENT if at_home:
+                    self._requesters.share(address)
                     self._claims.announced(address, trailer, now)
                 case Kind.OFFER if at_home:
                     self._claims.offered(address, now)
@@ -386,7 +416,19 @@ class ArpResponder:
                     pass
         self._follow(now)
 
-    def _gratuitous(self, due: Due, view: InterfaceView) -> bytes:
+    def _make_known(self, address: bytes, index: int, now: float) -> None:
+        """Tell everybody on the interface, and those one by one who are known to have use for it."""
+        hosts = self._requesters.of(index, address, now)
+        gateway = self._neighbours.gateway_at(index)
+        if gateway is not None and all(host.address != gateway[1] for host in hosts):
+            hosts.append(Requester(*gateway))
+        self._schedule.start(address, index, now=now, directed=hosts)
+
+    def _news(self, due: Due, view: InterfaceView) -> bytes:
+        if due.to is not None:
+            return arp.directed(
+                mac=view.mac, address=due.address, to_mac=due.to.mac, to_address=due.to.address
+            ).encode()
         frame = arp.gratuitous(due.operation, mac=view.mac, address=due.address)
         signer = self._neighbours.signer
         return signer.sign(frame, Kind.ANNOUNCEMENT) if signer is not None else frame.encode()
@@ -456,8 +498,9 @@ class ArpResponder:
         if address not in self._tallies and len(self._tallies) >= MAX_COUNTED:
             self._tallies = dict(self._table)
         self._table[address] = self._tallies.setdefault(address, _Tally())
+        self._requesters.share(address)
         for index in self._interfaces:
-            self._schedule.start(address, index, now=now)
+            self._make_known(address, index, now)
 
     def _remove(self, address: bytes) -> None:
         if self._table.pop(address, None) is None:
