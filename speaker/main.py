@@ -332,7 +332,6 @@ class Speaker:
                 else:
                     log.error("interfacesChanged", interfaces=(), msg="no interface to announce on")
                 self._tell(announced.interfaces_changed(facts.interfaces))
-                facts.lost_links.intersection_update(facts.interfaces)
                 self._tell_able()
             case InterfaceFailed():
                 log.warning("interfaceFailed", interface=event.interface, error=event.detail)
@@ -360,7 +359,7 @@ class Speaker:
             log.warning(
                 "linkNotProven",
                 interface=event.interface,
-                msg="nobody answers on it, though the ring holds several alive that did: addresses are let go",
+                msg="nobody answers on it, or it is down, though the ring holds several alive that were heard on it",
             )
         self._tell_able()
 

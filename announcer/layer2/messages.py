@@ -167,7 +167,8 @@ class ForeignAnswer(NamedTuple):
 
 
 class LinkProven(NamedTuple):
-    """Nobody is heard on the interface any more although several must be there (`proven` False), or somebody is again."""
+    """Nobody is heard on the interface any more although several must be there, or it is down (`proven` False), or somebody
+    is again."""
 
     interface: str
     proven: bool

@@ -14,6 +14,8 @@ from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.signed import FLAG_GO, Kind, Signer
 
 HELLO_S: Final = 30.0
+MEET_S: Final = 0.5
+"""How long a member that the ring holds alive may take to say hello by itself before it is asked to."""
 KEPT_S: Final = 86_400.0
 """How long the MAC of a member is remembered: past its death, to recognise answers of caches."""
 MAX_NEIGHBOURS: Final = 4_096
@@ -70,6 +72,7 @@ class Neighbours:
         self._proved: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
+        self._welcome = False
         self._turn = 0
 
     # What is there
@@ -139,6 +142,12 @@ class Neighbours:
             self._alive.update(names)
         else:
             self._alive.difference_update(names)
+
+    def meet(self, names: Iterable[bytes], now: float) -> None:
+        """These members are there (again). Where one was never heard, its hello or ours was lost, in a cut perhaps."""
+        if self._hello_at is not None and any(not self.find(name) for name in names):
+            self._hello_at = min(self._hello_at, now + MEET_S)
+            self._welcome = True
 
     def is_alive(self, name: bytes) -> bool:
         """Whether the ring holds a member alive."""
@@ -298,8 +307,10 @@ class Neighbours:
         """Say hello where it is due."""
         if self._hello_at is not None and now >= self._hello_at and self.signer is not None:
             self._hello_at = now + HELLO_S
+            strangers = self._welcome and any(not self.find(name) for name in self._alive)
+            self._welcome = False
             for index in self.interfaces:
-                self._say_hello(index, welcome=False)
+                self._say_hello(index, welcome=strangers)
 
     def _say_hello(self, interface: int, *, welcome: bool, to: bytes = arp.BROADCAST) -> None:
         if self.signer is None:

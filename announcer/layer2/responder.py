@@ -23,7 +23,7 @@ from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannou
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
-from announcer.layer2.linkproof import CHECK_S, LinkProof
+from announcer.layer2.linkproof import CHECK_S, EXPECTED, LinkProof
 from announcer.layer2.messages import (
     Add,
     AddressCounters,
@@ -49,6 +49,7 @@ from announcer.layer2.messages import (
 )
 from announcer.layer2.neighbours import Neighbours, Outgoing
 from announcer.layer2.requesters import Requester, Requesters
+from announcer.layer2.reunion import Reunion
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -119,7 +120,9 @@ class ArpResponder:
         self._questions = MemberQuestions(self._neighbours, entropy)
         self._link = LinkProof(self._neighbours, entropy)
         self._watch_at = now
+        self._unproven: set[str] = set()
         self._requesters = Requesters()
+        self._reunion = Reunion(self._neighbours, entropy)
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
     def observe(self, now: float) -> bool:
@@ -155,7 +158,11 @@ class ArpResponder:
             case Members(alive=alive, names=names):
                 self._neighbours.set_alive(names, alive=alive)
                 if alive:
+                    self._neighbours.meet(names, now)
+                    self._reunion.back(names)
                     self._claims.cut_ended(now)
+                else:
+                    self._reunion.gone(names, now)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
@@ -192,6 +199,8 @@ class ArpResponder:
         if wanted == self._interfaces:
             return
         before, self._interfaces = self._interfaces, wanted
+        gone = [view for index, view in before.items() if index not in wanted]
+        lost = [view.name for view in gone if self._neighbours.members_on(view.index) >= EXPECTED]
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
@@ -203,6 +212,11 @@ class ArpResponder:
                     self._make_known(address, index, now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
         self._neighbours.set_interfaces(wanted, now)
+        for name in lost:
+            self._tell_proven(name, proven=False)
+        for index, view in wanted.items():
+            if index not in before:
+                self._tell_proven(view.name, proven=True)
         self._claims.interfaces_changed(now)
         self._link.watch(self._claims.sole_homes(), now)
         self._follow(now)
@@ -284,6 +298,7 @@ class ArpResponder:
             report_at,
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
+            self._reunion.next_deadline(),
             self._questions.next_deadline(),
             self._link.next_deadline(),
             self._watch_at if len(self._claims) else None,
@@ -298,6 +313,7 @@ class ArpResponder:
         self._questions.handle_timer(now)
         self._watch_links(now)
         self._neighbours.handle_timer(now)
+        self._reunion.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
@@ -322,7 +338,13 @@ class ArpResponder:
                 self._neighbours.greet(index)
             else:
                 self._claims.link_lost(index, now)
-            self._outputs.append(LinkProven(self._interfaces[index].name, proven))
+            self._tell_proven(self._interfaces[index].name, proven=proven)
+
+    def _tell_proven(self, name: str, *, proven: bool) -> None:
+        """An interface on which members were heard and that is gone is as lost as one that carries nothing."""
+        if proven is (name in self._unproven):
+            (self._unproven.discard if proven else self._unproven.add)(name)
+            self._outputs.append(LinkProven(name, proven))
 
     def take_outputs(self) -> list[ResponderEvent]:
         """Return what happened since the last call, oldest first."""
@@ -395,7 +417,10 @@ class ArpResponder:
         at_home = interface in self._neighbours.home(address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
-            asked = self._questions.nonce(name)
+            lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
+            known = lost is not None and signer.verifies(heard, trailer, lost)
+            if known and self._reunion.answered(name):
+                self._claims.cut_ended(now)
             if asked is not None and signer.verifies(heard, trailer, asked):
                 self._questions.answered(name)
             elif at_home and any(
