@@ -271,7 +271,7 @@ class Trial:
         cut = any(node.side for node in segment.nodes)
         for address in segment.vips:
             owners = segment.owners(address)
-            fit = self._can_be_owned()
+            fit = self._can_be_owned(address)
             self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
             self._count(self.none, address, holds=not owners and fit, since=self.quiet)
             two = segment.now - self.two.get(address, segment.now)
@@ -295,9 +295,10 @@ class Trial:
             if self.segment.now - self.vain.get((address, node), self.segment.now) > HELD_S
         ]
 
-    def _can_be_owned(self) -> bool:
+    def _can_be_owned(self, address: IPv4Address) -> bool:
         """Whether a node is there that must answer: one that somebody can prove the link of, and that knew the address and
-        the others' MACs before a host or a cache could answer in their place."""
+        the others' MACs before a host or a cache could answer in their place. Nobody must where a node holds back because
+        a host answers: a speaker that was started anew does not know whose the address was (docs/claims.md, limits)."""
         segment = self.segment
         strange = segment.host_since or math.inf
         if segment.suppressing:
@@ -307,6 +308,9 @@ class Trial:
             for node in segment.nodes
             if node.up and not (node.side or node.deaf or node.stalled or node.hung or node.leaving)
         ]
+        views = [node.claims.view(address) for node in sound]
+        if any(view is not None and view.state == "conflicted" for view in views):
+            return False
         fit = any(node.joined and node.since < strange for node in sound)
         return fit and (segment.gateway_up or len(sound) > 1)
 
