@@ -27,8 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# A table is wider than many terminals; like kubectl it overflows rather than loses what it has to say.
-console = Console(width=500)
+console = Console()
 
 
 def _examples(*commands: str) -> str:
@@ -122,7 +121,8 @@ def controller(context: typer.Context) -> None:
         "vipring members",
         "vipring members --node n1 --json",
         "vipring members --url http://10.0.0.11:7472",
-        "kubectl logs -n metallb-system -l component=speaker --prefix | vipring members --from-logs -",
+        "kubectl logs -n metallb-system -l component=speaker --tail=-1 --max-log-requests=1000 --prefix | "
+        "vipring members --from-logs -",
     ),
 )
 def members(
@@ -140,7 +140,9 @@ def members(
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", metavar="TIME", help="With --from-logs: who was alive at this moment (RFC 3339, UTC)."
+            "--at",
+            metavar="TIME",
+            help="With --from-logs: who was alive at this moment (RFC 3339; UTC where it names no zone).",
         ),
     ] = None,
     as_json: Json = False,
@@ -163,6 +165,8 @@ def members(
 
 
 def _members_from_logs(names: list[str], at: str | None, *, as_json: bool) -> None:
+    if at is not None and timeline.moment(at) is None:
+        _fail(f"--at: {at!r} is no moment; allowed: {timeline.MOMENTS_ALLOWED}", 2)
     with ExitStack() as stack:
         sources: list[tuple[str, Iterator[str]]] = []
         for name in names:
@@ -175,11 +179,13 @@ def _members_from_logs(names: list[str], at: str | None, *, as_json: bool) -> No
             sources.append(("stdin" if name == "-" else Path(name).name, iter(opened)))
         told = timeline.rebuild(sources)
     if at is not None:
-        states = timeline.at(told, at)
+        views = timeline.at(told, at)
         if as_json:
-            _print_json(states)
+            _print_json(
+                {name: {who: seen.state for who, seen in view.items()} for name, view in views.items()}
+            )
         else:
-            render.held(console, at, states)
+            render.held(console, at, views)
     elif as_json:
         _print_json(told)
     else:
