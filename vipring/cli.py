@@ -85,8 +85,12 @@ def _print_json(document: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
-def _fail(text: str, status: int = 1) -> NoReturn:
+def _tell(text: str) -> None:
     typer.echo(f"vipring: {text}", err=True)
+
+
+def _fail(text: str, status: int = 1) -> NoReturn:
+    _tell(text)
     raise typer.Exit(status)
 
 
@@ -155,7 +159,7 @@ def members(
         _fail("--at and FILE need --from-logs", 2)
     where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
     try:
-        status = fetch_status(where)
+        status = fetch_status(where, tell=_tell)
     except SourceError as error:
         _fail(str(error))
     if as_json:
@@ -214,7 +218,7 @@ def explain(
         _fail(f"{service!r} is not a Service; allowed: NAME or NAMESPACE/NAME", 2)
     where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
     try:
-        status = fetch_status(where, service=key)
+        status = fetch_status(where, service=key, tell=_tell)
     except SourceError as error:
         _fail(str(error))
     vips = [vip for vip in status.vips if key in vip.services]
