@@ -86,9 +86,9 @@ def test_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_who_may_not_ask_is_told_once(tmp_path: Path) -> None:
-    with fake_api(tmp_path, FakePod("n1", 403), FakePod("n2", 403)) as api:
-        with pytest.raises(SourceError, match="403: no route"):
-            fetch(api)
+    pods = FakePod("n1", 403), FakePod("n2", 403)
+    with fake_api(tmp_path, *pods) as api, pytest.raises(SourceError, match="403: no route"):
+        fetch(api)
     assert api.asked == ["n1"]
 
 
