@@ -170,8 +170,8 @@ async def test_redirects_are_not_followed() -> None:
 async def test_nobody_listening() -> None:
     async with ScriptedServer(answering((200, {}))) as server:
         url = server.url
-    for server in (url, url.replace("//", "//me:secret@")):
-        async with ApiClient(Access(server)) as client:
+    for given in (url, url.replace("//", "//me:secret@")):
+        async with ApiClient(Access(given)) as client:
             with pytest.raises(UnreachableError, match=f"^GET {url}/x: ConnectError"):
                 await client.get("/x", Service)
             with pytest.raises(UnreachableError, match=f"^GET {url}/y: ConnectError"):
