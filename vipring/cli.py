@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +15,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from speaker.status import MemberStatus, ServiceDiagnosis, VipStatus
+from speaker.status import MemberStatus, ServiceDiagnosis, SpeakerStatus, VipStatus
 from vipring import __version__, render, timeline
+from vipring.announcing import Announcement, announcement
 from vipring.source import SourceError, Where, fetch_status
 
 app = typer.Typer(
@@ -74,11 +76,12 @@ class MembersDocument(msgspec.Struct):
 
 
 class ExplainDocument(msgspec.Struct):
-    """What `vipring explain --json` prints."""
+    """What `vipring explain --json` prints; `announcements` is by address."""
 
     node: str
     service: ServiceDiagnosis | None
     vips: list[VipStatus]
+    announcements: dict[str, Announcement]
 
 
 def _print_json(document: object) -> None:
@@ -212,7 +215,12 @@ def explain(
     node: NodeName = None,
     as_json: Json = False,
 ) -> None:
-    """Say who announces a Service's address and why, or what is missing. Exit 1 when nobody does."""
+    """Say who announces a Service's address and why, or what is missing.
+
+    Exit 1 when nobody does: also when the owner does not announce, because its claim is held, asking or conflicted, or
+    for another reason, which is printed. Through the API server the owner's own speaker is asked as well; with --url,
+    or where it does not answer, that is said, and the exit status is 0.
+    """
     key = service if "/" in service else f"default/{service}"
     if key.count("/") != 1 or not all(key.split("/")):
         _fail(f"{service!r} is not a Service; allowed: NAME or NAMESPACE/NAME", 2)
@@ -222,12 +230,28 @@ def explain(
     except SourceError as error:
         _fail(str(error))
     vips = [vip for vip in status.vips if key in vip.services]
+    heard = _owners(where, key, status, vips)
+    found = {vip.address: announcement(vip, heard.get(vip.owner or "")) for vip in vips}
     if as_json:
-        _print_json(ExplainDocument(status.node, status.service, vips))
+        _print_json(ExplainDocument(status.node, status.service, vips, found))
     else:
-        render.explain(console, key, status, vips)
-    if status.service is not None and status.service.problem is not None:
+        render.explain(console, key, status, vips, found)
+    problem = status.service is not None and status.service.problem is not None
+    if problem or any(each.announcing is False for each in found.values()):
         raise typer.Exit(1)
+
+
+def _owners(where: Where, key: str, status: SpeakerStatus, vips: list[VipStatus]) -> dict[str, SpeakerStatus]:
+    """The statuses of those owners that can be asked; only they know whether they announce."""
+    heard = {status.node: status}
+    if where.url is not None:
+        return heard
+    for owner in sorted({vip.owner for vip in vips if vip.owner is not None} - {status.node}):
+        try:
+            heard[owner] = fetch_status(replace(where, node=owner), service=key, tell=_tell)
+        except SourceError as error:
+            _tell(f"owner {owner}: {error}")
+    return heard
 
 
 @app.command(

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from speaker.status import ClaimStatus, ServiceDiagnosis, SpeakerStatus, VipStatus
+from vipring.announcing import Announcement
 from vipring.plan import PlanResult
 from vipring.timeline import NEWS_S, Phase, Sighting, Timeline, moment
 
@@ -91,10 +92,16 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
     _note(console, f"\n* asked: {status.node} (vipring {status.version}); ring {sealed}")
 
 
-def explain(console: Console, service: str, status: SpeakerStatus, vips: list[VipStatus]) -> None:
-    """One service: its addresses, their owner, every node with its reason, and what is missing."""
+def explain(
+    console: Console,
+    service: str,
+    status: SpeakerStatus,
+    vips: list[VipStatus],
+    announcements: Mapping[str, Announcement],
+) -> None:
+    """One service: its addresses, their owner and what it does, every node with its reason, and what is missing."""
     for vip in vips:
-        _vip(console, vip, status)
+        _vip(console, vip, status, announcements[vip.address])
     diagnosis = status.service
     if diagnosis is not None and diagnosis.problem is not None:
         _say(console, f"{service}: {missing(diagnosis, status)}")
@@ -107,12 +114,11 @@ def explain(console: Console, service: str, status: SpeakerStatus, vips: list[Vi
         _say(console, f"API server: not connected ({status.api.error}); this is the last known state")
 
 
-def _vip(console: Console, vip: VipStatus, status: SpeakerStatus) -> None:
+def _vip(console: Console, vip: VipStatus, status: SpeakerStatus, known: Announcement) -> None:
     _say(console, f"{vip.address}  owner {vip.owner or 'nobody'}", "bold")
-    if vip.owner == status.node:
-        on = ", ".join(vip.interfaces)
-        _say(console, f"  announcing on {on}" if vip.announcing else "  not announcing yet")
-    if vip.claim is not None and vip.claim.state != "announcing":
+    if vip.owner is not None:
+        _say(console, f"  {_announcement(known)}")
+    if vip.owner != status.node and vip.claim is not None and vip.claim.state != "announcing":
         _say(console, f"  {status.node}: {_claim(vip.claim)}")
     if len(vip.services) > 1:
         _say(console, f"  shared by {', '.join(vip.services)}")
@@ -125,6 +131,24 @@ def _vip(console: Console, vip: VipStatus, status: SpeakerStatus) -> None:
     print_table(console, rows)
 
 
+def _announcement(known: Announcement) -> str:
+    """One sentence on what the owner of an address does."""
+    if known.announcing is None:
+        return f"whether it announces only its own speaker knows, which was not heard (--node {known.owner})"
+    if known.announcing:
+        return f"announcing on {', '.join(known.interfaces)}"
+    sentences = {
+        "otherOwner": f"its own speaker takes {known.other or 'nobody'} for the owner",
+        "ipv6NotAnnounced": "IPv6 addresses are elected, but not announced",
+        "leaseExpired": "its speaker stood still, and the responder fell silent",
+        "noInterface": "it has no interface to announce on",
+        "notYet": "not yet",
+    }
+    if known.claim is not None and known.reason == known.claim.state:
+        return f"not announcing: {_claim(known.claim)}"
+    return f"not announcing: {sentences.get(known.reason, known.reason)}"
+
+
 def _claim(claim: ClaimStatus) -> str:
     """One sentence on a claim that is not simply announcing."""
     reasons = {
@@ -135,7 +159,7 @@ def _claim(claim: ClaimStatus) -> str:
         "asking": f"asking the segment who answers for it: {reasons.get(claim.reason, claim.reason)}",
         "held": f"held: {claim.holder or 'another'} answers for it and has not let go ({claim.reason})",
         "handingOver": f"handing over to {claim.holder or 'whoever asks'}, answering until it announces",
-        "conflicted": "something that is no speaker answers for it; the speaker's log names its MAC (foreignAnswer)",
+        "conflicted": "conflicted: something that is no speaker answers for it; the speaker's log names its MAC (foreignAnswer)",
     }
     return sentences.get(claim.state, f"{claim.state} ({claim.reason})")
 
