@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from speaker.status import MemberStatus, RingStatus, SpeakerStatus
 from tests.unit.vipring.test_timeline import line
 from vipring import render
 from vipring.timeline import Timeline, at, rebuild
@@ -103,6 +106,26 @@ def test_a_few_are_all_named() -> None:
     render.timeline(console, rebuild([("x", lines)]))
     assert "2: n1 10:00:01.000, n2 10:00:01.500" in out.getvalue()
     assert "!" not in out.getvalue()
+
+
+@WIDTHS
+def test_the_ring_of_200_members(width: int) -> None:
+    console, out = printed(width)
+    watched = [
+        MemberStatus(
+            name, "198.18.0.11", 7946, "alive", 1, "0.1.0", "2026-11-22T10:00:00Z", watchers=(*NODES[:3],)
+        )
+        for name in NODES
+    ]
+    recorded = Path(__file__).with_name("status.json").read_bytes()
+    status = msgspec.json.decode(recorded, type=SpeakerStatus)
+    status = msgspec.structs.replace(status, ring=RingStatus(True, tuple(watched)))
+    render.members(console, status, datetime(2026, 11, 22, 10, 0, 9, tzinfo=UTC))
+    header, *rows = [row.rstrip() for row in out.getvalue().splitlines()]
+    assert " ".join(header.split()).endswith("VERSION RTT WATCHERS SINCE LAST EVENT")
+    assert [row.split() for row in rows[:200]] == [
+        [name, "alive", "1", "198.18.0.11:7946", "0.1.0", "-", *NODES[:3], "9s", "-"] for name in NODES
+    ]
 
 
 @WIDTHS
