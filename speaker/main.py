@@ -54,7 +54,17 @@ from speaker.attention import Attention, unread
 from speaker.claims import WIRE_ANSWERS, Claims
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
-from speaker.lines import Line, MemberEvent, event_name, member_line, notice_line, owner_line, rejected_line
+from speaker.lines import (
+    Line,
+    MemberEvent,
+    event_name,
+    member_line,
+    notice_line,
+    owner_line,
+    rejected_line,
+    ring_insecure_line,
+    ring_off_line,
+)
 from speaker.options import SpeakerOptions
 from speaker.ring import LEAVE_S, RingKeeper
 from speaker.roster import PeerComplaints, Peers, candidates, may_own
@@ -166,6 +176,7 @@ class Speaker:
         """Run until `stop`. Raises ResponderLostError, and ClusterError for credentials that cannot be used."""
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._client())
+            self._warn_of_ring()
             async with anyio.create_task_group() as tasks:
                 self._events = EventRecorder(
                     client, component="metallb-speaker", host=self._options.node_name, rng=self._rng
@@ -182,9 +193,6 @@ class Speaker:
                     self.state.ring_encrypted = self._ring.encrypted
                     tasks.start_soon(self._ring.run, self._feed.looked)
                 else:
-                    log.warning(
-                        "ringOff", reason="bind address, labels and namespace of the ring are not all given"
-                    )
                     tasks.start_soon(self._without_ring)
                 await self._stop.wait()
                 await self._leave()
@@ -192,6 +200,13 @@ class Speaker:
         self._responder.close()
         if self.state.responder.exited is not None:
             raise ResponderLostError(self.state.responder.exited)
+
+    def _warn_of_ring(self) -> None:
+        ring = self._options.ring
+        if ring is None:
+            _write(ring_off_line(self._options.ring_missing))
+        elif ring.secret is None:
+            _write(ring_insecure_line(ring.port))
 
     async def _leave(self) -> None:
         """Others take over at our goodbye; until they have, this node goes on answering."""

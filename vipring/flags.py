@@ -31,6 +31,13 @@ from vipring import __version__
 
 _LANE: Final = FastLaneConfig()
 
+_RING_ON: Final = {
+    "ml-bindaddr": "METALLB_ML_BIND_ADDR",
+    "ml-labels": "METALLB_ML_LABELS",
+    "ml-namespace": "METALLB_ML_NAMESPACE",
+}
+"""Flags and variables without all of which there is no ring."""
+
 ORDERS = ("current", "v0.9")
 
 HOW_TO_CREATE = (
@@ -225,6 +232,7 @@ def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions
         http_host=_host(source),
         http_port=source.port("port", "", DEFAULT_HTTP_PORT),
         ring=_ring(source, insecure=bool(flags.insecure_ring)),
+        ring_missing=_ring_missing(source),
         order=source.one_of("order", "", ORDERS, ORDERS[0]),
         namespace=source.text("namespace")[0] or None,
         kubeconfig=source.text("kubeconfig")[0] or None,
@@ -259,15 +267,19 @@ def _address(value: str, name: str) -> None:
         raise FlagError(f"{name}: {value!r} is not an IP address") from None
 
 
+def _ring_missing(source: _Source) -> tuple[str, ...]:
+    return tuple(
+        f"{variable} (--{flag})" for flag, variable in _RING_ON.items() if not source.text(flag, variable)[0]
+    )
+
+
 def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
-    bind, bind_name = source.text("ml-bindaddr", "METALLB_ML_BIND_ADDR")
-    labels, _ = source.text("ml-labels", "METALLB_ML_LABELS")
-    namespace, _ = source.text("ml-namespace", "METALLB_ML_NAMESPACE")
+    (bind, bind_name), (labels, _), (namespace, _) = (source.text(*pair) for pair in _RING_ON.items())
     port = source.port("ml-bindport", "METALLB_ML_BIND_PORT", DEFAULT_RING_PORT)
     key_size = int(source.one_of("ring-key-size", "", ("16", "32"), "32"))
     if bind:
         _address(bind, bind_name)
-    if not (bind and labels and namespace):
+    if _ring_missing(source):
         return None
     config_path, _ = source.text("ml-config", default=DEFAULT_RING_CONFIG)
     overlap = source.duration("ring-key-overlap", DEFAULT_KEY_OVERLAP_S, (2.0, 86_400.0))

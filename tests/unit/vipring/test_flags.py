@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,22 @@ def test_the_secret_is_not_shown_when_options_are_printed() -> None:
 @pytest.mark.parametrize("missing", ["METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_NAMESPACE"])
 def test_the_ring_is_off_unless_address_labels_and_namespace_are_given(missing: str) -> None:
     env = {name: value for name, value in RING.items() if name != missing}
-    assert parse_speaker([], env).ring is None
+    options = parse_speaker([], env)
+    assert options.ring is None
+    (named,) = options.ring_missing
+    flag = re.fullmatch(rf"{missing} \((--ml-\w+)\)", named)
+    assert flag is not None
+    given = parse_speaker([f"{flag[1]}=198.18.0.11", "--insecure-ring"], env)
+    assert given.ring is not None
+    assert given.ring_missing == ()
+
+
+def test_all_that_a_ring_lacks_is_named() -> None:
+    options = parse_speaker(["--ml-labels=a=b"], {"METALLB_NODE_NAME": "n1"})
+    assert options.ring_missing == (
+        "METALLB_ML_BIND_ADDR (--ml-bindaddr)",
+        "METALLB_ML_NAMESPACE (--ml-namespace)",
+    )
 
 
 def test_no_node_name_is_one_line_and_status_1() -> None:
