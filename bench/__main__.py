@@ -1,11 +1,14 @@
-"""`python -m bench`: every number that the README promises, one after the other.
+"""`python -m bench`: every number that README and docs promise, one after the other.
 
 Each measurement is a command of its own that anybody can run alone; this prints it before it runs it. The facts
 go to bench/results/NAME.json.
 
-    python -m bench                 all of them
+    python -m bench                 all of them (hours)
+    python -m bench --list          what there is
     python -m bench demo power-off  only these
     python -m bench --repeat 20     more runs of each scenario
+
+Two write pages and have commands of their own: APART.
 """
 
 from __future__ import annotations
@@ -29,8 +32,15 @@ ALONE = (
     "fastlane",
     "falsedeaths",
     "simspeed",
+    "interop",
 )
 """Modules of this package that are commands."""
+
+APART = {
+    "failover": "every scenario on five nodes, and docs/failover.md (an hour; make bench-failover)",
+    "cost": "the tables of docs/cost.md from the results that are there",
+}
+"""Modules that write pages, and do not run with all others."""
 
 
 def commands(repeat: int) -> dict[str, list[str]]:
@@ -44,12 +54,19 @@ def main(argv: list[str] | None = None) -> int:
     """Run the chosen measurements; 0 when all of them ended well."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what the README promises.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(commands(1))} (default: all)")
+    parser.add_argument("--list", action="store_true", help="print the command of each, and run none")
     parser.add_argument("--repeat", type=int, default=5, help="runs of each scenario (default 5)")
     args = parser.parse_args(argv)
     known = commands(args.repeat)
     for name in args.names:
         if name not in known:
             parser.error(f"{name}: allowed are {', '.join(known)}")
+    if args.list:
+        for name, command in known.items():
+            print(f"{name:16} python {' '.join(command)}")
+        for name, what in APART.items():
+            print(f"{'':16} python -m bench.{name}: {what}")
+        return 0
     RESULTS.mkdir(exist_ok=True)
     failed = []
     for name in args.names or known:

@@ -23,11 +23,11 @@ from typing import Final
 
 import msgspec
 
+from bench.facts import commit
 from bench.limits import Limit, failures
 from bench.objects import FIRST_NODE, FIRST_VIP
 from bench.yard import CLIENT, Yard, enter, until
 from chaos.results import to_json
-from chaos.revision import commit
 
 PAIRS: Final = 2000
 PAIR_S: Final = 0.005
@@ -235,6 +235,7 @@ def main() -> int:
     print(
         f"{'ARP answers (microseconds)':<68}{'n':>6}{'answered':>9}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}"
     )
+    measured = commit()
     rows: list[Row] = []
     limits: list[Limit] = []
     for count in args.tables:
@@ -242,8 +243,7 @@ def main() -> int:
         rows += more[0]
         limits += more[1]
     if args.json:
-        root = Path(__file__).parent.parent
-        args.json.write_text(to_json(Facts(commit(root), tuple(rows), tuple(limits))))
+        args.json.write_text(to_json(Facts(measured, tuple(rows), tuple(limits))))
     return failures(limits)
 
 

@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
+from bench.facts import commit
 from bench.limits import Limit, failures
 from chaos.results import Figure, figure, to_json
-from chaos.revision import commit
 from cluster.config.model import Config, Pool
 from cluster.objects import (
     Endpoint,
@@ -159,6 +159,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the facts to FILE as well")
     args = parser.parse_args()
     print(f"{'change':<32}{'n':>4}{'p50 ms':>12}{'max':>12}{'batch':>12}{'moved':>12}")
+    measured = commit()
     rows = []
     for one in measure():
         rows.append(one)
@@ -169,8 +170,7 @@ def main() -> int:
         if one.change.startswith("a member")
     ]
     if args.json:
-        root = Path(__file__).parent.parent
-        args.json.write_text(to_json(Facts(commit(root), ADDRESSES, MEMBERS, tuple(rows), tuple(limits))))
+        args.json.write_text(to_json(Facts(measured, ADDRESSES, MEMBERS, tuple(rows), tuple(limits))))
     return failures(limits)
 
 

@@ -17,7 +17,6 @@ for so long in the cells where that matters most. Bounds are one-sided, 95 %, fo
 """
 
 import argparse
-import json
 import math
 import random
 import sys
@@ -31,6 +30,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
+from bench import facts
 from gossip.circle import Circle
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
@@ -330,7 +330,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
-    began = time.monotonic()
+    measured, began = facts.commit(), time.monotonic()
     jobs = [Job(rules, loss, stall) for rules in RULES for loss in LOSSES for stall in (None, *STALLS)]
     worst = [(rules, Loss(share, "bursts")) for rules in RULES for share in (0.01, 0.05)]
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -348,7 +348,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"| {rules} | {loss.share * 100:g} % {loss.kind} | {cell([by_windows])} | {cell([ran])} |")
     print(f"\n{args.windows} windows each, {time.monotonic() - began:.0f} s", file=sys.stderr)
     if args.json:
-        facts = {
+        document = {
             "windows": args.windows,
             "seed": args.seed,
             "grid": [facts_of(job, one) for job, one in found.items()],
@@ -356,7 +356,7 @@ def main(argv: list[str] | None = None) -> int:
                 facts_of(Job(rules, loss, None), one) | {"seconds": args.check} for rules, loss, one in checks
             ],
         }
-        args.json.write_text(json.dumps(facts, indent=2) + "\n")
+        facts.write(args.json, measured, document)
     return 0
 
 

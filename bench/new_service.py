@@ -19,10 +19,10 @@ from typing import Any, Final
 import anyio
 import msgspec
 
+from bench.facts import commit
 from bench.limits import Limit, failures
 from bench.yard import Yard, enter, until
 from chaos.results import Figure, figure, to_json
-from chaos.revision import commit
 from cluster.client import ApiClient
 
 NODES: Final = 3
@@ -110,6 +110,7 @@ async def one(api: ApiClient, wire: Wire, name: str) -> tuple[float, float, floa
 
 async def measure(yard: Yard, repeat: int, seed: int) -> Facts:
     """One Service after the other."""
+    measured = commit()
     rng = random.Random(seed)
     wire = Wire()
     found = []
@@ -120,8 +121,7 @@ async def measure(yard: Yard, repeat: int, seed: int) -> Facts:
             print("{:>8.1f}{:>8.1f}{:>8.1f}".format(*found[-1]), flush=True)
     address, creation, given = (figure(values) for values in zip(*found, strict=True))
     limit = Limit("address to announcement (p50)", address.p50 or 0.0, ANNOUNCED_MS, "ms")
-    root = Path(__file__).parent.parent
-    return Facts(commit(root), NODES, SERVICES, seed, address, creation, given, (limit,))
+    return Facts(measured, NODES, SERVICES, seed, address, creation, given, (limit,))
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ where processor time is that of the simulation divided by the members: without s
 """
 
 import argparse
-import json
 import os
 import random
 import sys
@@ -20,6 +19,7 @@ from typing import Final
 import anyio
 import msgspec
 
+from bench import facts
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
 from gossip.keyring import Keyring
@@ -149,6 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         number, base, members, lane, seconds = args.member
         anyio.run(partial(member, int(number), int(base), int(members), lane, float(seconds)))
         return 0
+    measured = facts.commit()
     rows: list[Row] = []
     print("| members | fast lane | | packets/s | bytes/s | core |\n|---|---|---|---|---|---|")
     for is_simulated, sizes in ((False, REAL), (True, SIMULATED)):
@@ -165,8 +166,8 @@ def main(argv: list[str] | None = None) -> int:
                     flush=True,
                 )
     if args.json:
-        facts = {"seconds": args.seconds, "seed": args.seed, "rows": msgspec.to_builtins(rows)}
-        args.json.write_text(json.dumps(facts, indent=2) + "\n")
+        found = {"seconds": args.seconds, "seed": args.seed, "rows": msgspec.to_builtins(rows)}
+        facts.write(args.json, measured, found)
     return 0
 
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
+from bench.facts import commit
 from chaos.results import Figure, figure, to_json
-from chaos.revision import commit
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
 from gossip.keyring import Keyring
@@ -69,6 +69,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the facts to FILE as well")
     args = parser.parse_args()
     print(f"{'members':>8}{'n':>4}{'virtual s/s':>14}{'min':>10}{'datagrams/s':>14}")
+    measured = commit()
     rows = []
     for members, seconds in RINGS.items():
         found = [run(members, seconds, args.seed + number) for number in range(RUNS)]
@@ -76,8 +77,7 @@ def main() -> int:
         rows.append(Row(members, speed, datagrams))
         print(f"{members:>8}{RUNS:>4}{speed.p50:>14.1f}{speed.min:>10.1f}{datagrams.p50:>14.0f}", flush=True)
     if args.json:
-        root = Path(__file__).parent.parent
-        args.json.write_text(to_json(Facts(commit(root), args.seed, tuple(rows))))
+        args.json.write_text(to_json(Facts(measured, args.seed, tuple(rows))))
     return 0
 
 

@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
+from bench.facts import commit
 from bench.limits import Limit, failures
 from bench.yard import Yard, enter, until
 from chaos.results import to_json
-from chaos.revision import commit
 
 NODES: Final = 5
 SERVICES: Final = (10, 200, 2000)
@@ -181,13 +181,13 @@ def main() -> int:
     print(
         f"{'services':>8}  {'process':<10}{'RSS':>8}{'max':>8}{'PSS':>8}{'dirty':>8}{'core %':>9}{'min':>7}{'max':>7}{'waits/s':>9}"
     )
+    measured = commit()
     rows = []
     for services in args.services:
         rows.append(measure(services, args.seconds, args.settle))
         print_row(rows[-1])
     if args.json:
-        root = Path(__file__).parent.parent
-        args.json.write_text(to_json(Facts(commit(root), args.settle, args.seconds, NODES, tuple(rows))))
+        args.json.write_text(to_json(Facts(measured, args.settle, args.seconds, NODES, tuple(rows))))
     return failures([limit for row in rows for limit in row.limits])
 
 

@@ -10,12 +10,14 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import anyio
 import msgspec
 
-from chaos import install, instruments, measure, report
+import chaos
+from chaos import install, instruments, measure, report, revision
 from chaos.errors import ChaosError
 from chaos.kubectl import Kubectl
 from chaos.lab.errors import LabError
@@ -36,6 +38,7 @@ _SERVICE: Final = "nginx"
 class DemoFacts(msgspec.Struct, frozen=True):
     """What the demo found. The members are the names of those alive; durations in seconds."""
 
+    commit: str
     external_ip: str
     http_status: int
     owner_before: str
@@ -79,6 +82,7 @@ class Demo:
         finally:
             observer.kill()
         return DemoFacts(
+            commit=revision.commit(Path(chaos.__file__).parent.parent),
             external_ip=address,
             http_status=status,
             owner_before=before,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Final
+
+_MEASURED: Final = ":(exclude)bench/results"
+"""Figures of one measurement do not make another one that of other code."""
 
 
 def commit(root: Path) -> str:
-    """The short commit id of the checkout at `root`, `-dirty` when it differs, `unknown` without git."""
+    """The short commit id of the checkout at `root`, `-dirty` when its code differs, `unknown` without git."""
     try:
-        found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        found = _git(root, "describe", "--always", "--exclude=*", "--abbrev=12")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", _MEASURED)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return found.stdout.strip() or "unknown"
+    if not found:
+        return "unknown"
+    return f"{found}-dirty" if changes else found
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

@@ -5,7 +5,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 
-from tests.fuzz.targets import Script, Target
+from tests.fuzz.base import Script, Target
 
 SLOW_S = 5.0
 """Processor time after which one input counts as a hang."""

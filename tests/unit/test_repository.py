@@ -4,9 +4,14 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from bench.__main__ import APART, commands
+from bench.falsedeaths import Found, Job, Loss, Stall, cell, table
+from chaos.demo import DemoFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -71,14 +76,45 @@ def test_every_make_target_has_a_line_of_help() -> None:
         assert re.search(rf"^{target}\s+\S", shown, re.MULTILINE), target
 
 
+SCENARIOS = ["power-off", "kill-speaker", "restart-speaker", "node-returns"]
+RESULTS = sorted((ROOT / "bench" / "results").glob("*.json"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.stem)
+def test_every_result_has_its_commit_and_its_command(file: Path) -> None:
+    measured = json.loads(file.read_text())["commit"]
+    if measured is None:
+        said = f"`bench/results/{file.name}`, which does not name its commit"
+        assert any(said in page.read_text() for page in PAGES)
+    else:
+        assert re.fullmatch(r"[0-9a-f]{7,12}", measured), measured
+    assert file.stem in commands(1)
+
+
+def test_every_bench_that_a_page_quotes_is_one_and_listed() -> None:
+    quoted = {name for page in PAGES for name in re.findall(r"python\s+-m\s+bench\.(\w+)", page.read_text())}
+    assert {"rest", "kills", "falsedeaths", "failover"} <= quoted
+    assert quoted <= commands(1).keys() | APART.keys()
+    for name in commands(1).keys() | APART.keys():
+        assert name in ["demo", *SCENARIOS] or (ROOT / "bench" / f"{name}.py").exists()
+
+
 def test_the_readme_says_what_the_demo_printed() -> None:
     facts = json.loads((ROOT / "bench" / "results" / "demo.json").read_text())
+    assert facts.keys() == set(DemoFacts.__struct_fields__)
     said = re.search(r"printed an outage of (\d+\.\d\d) s", (ROOT / "README.md").read_text())
     assert said is not None
     assert float(said.group(1)) == round(facts["outage_s"], 2)
 
 
-@pytest.mark.parametrize("scenario", ["power-off", "kill-speaker", "restart-speaker", "node-returns"])
+@pytest.mark.parametrize("name", ["demo", *SCENARIOS])
+def test_the_readme_says_which_commit_was_measured(name: str) -> None:
+    (said,) = re.findall(r"commit ([0-9a-f]{7})", (ROOT / "README.md").read_text())
+    assert results(name)["commit"][:7] == said
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_readme_says_what_the_scenarios_measured(scenario: str) -> None:
     outage = json.loads((ROOT / "bench" / "results" / f"{scenario}.json").read_text())["summary"]["outage_s"]
     (row,) = [
@@ -91,17 +127,40 @@ def test_the_readme_says_what_the_scenarios_measured(scenario: str) -> None:
     assert cells[3] == f"{outage['p50']:.2f} / {outage['max']:.2f}"
 
 
-def ring_table(heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading of docs/ring.md."""
+def ring_section(heading: str) -> str:
+    """What is below a heading of docs/ring.md."""
     _, _, below = (ROOT / "docs" / "ring.md").read_text().partition(f"\n## {heading}\n")
-    lines = below[: below.index("\n## ")].splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return rows[2:]
+    return below[: below.index("\n## ")]
 
 
-def results(name: str) -> dict[str, list[dict[str, object]]]:
-    found = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
-    return found if isinstance(found, dict) else {"rows": found}
+def ring_tables(heading: str) -> list[list[str]]:
+    """The lines of each table below a heading of docs/ring.md."""
+    found = re.findall(r"(?:^\|.*\n)+", ring_section(heading), re.MULTILINE)
+    return [lines.splitlines() for lines in found]
+
+
+def ring_table(heading: str) -> list[list[str]]:
+    """The rows of the one table below a heading of docs/ring.md."""
+    (lines,) = ring_tables(heading)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def results(name: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("heading", "benches"),
+    [
+        ("How soon everybody knows", ["fastlane", "kills"]),
+        ("What it costs at rest", ["rest"]),
+        ("How often the living are declared dead", ["falsedeaths"]),
+    ],
+)
+def test_the_page_of_the_ring_says_which_commit_was_measured(heading: str, benches: list[str]) -> None:
+    (said,) = set(re.findall(r"\bcommit\s+([0-9a-f]{7})\b", ring_section(heading)))
+    assert [results(name)["commit"][:7] for name in benches] == [said] * len(benches)
 
 
 def middle_and_worst(row: dict[str, object]) -> str:
@@ -125,6 +184,7 @@ def test_the_page_of_the_ring_says_how_soon_everybody_knew() -> None:
             row["misses"] if row["wire"] else 0,
         ): middle_and_worst(row)
         for row in results("fastlane")["rows"]
+        if row["pace_s"] == 0.1
     }
     measured |= {
         (f"{row['members']} processes", "one", 4 if row["wire"] else 0): middle_and_worst(row)
@@ -143,3 +203,42 @@ def test_the_page_of_the_ring_says_what_it_costs() -> None:
         assert isinstance(cost, dict)
         assert (datagrams, octets) == (f"{cost['packets']:.1f}", f"{cost['octets']:,.0f}")
         assert core == ("" if kind == "simulated" else f"{cost['core']:.2%}".replace("%", " %"))
+
+
+def test_the_page_of_the_ring_says_what_a_slower_pace_would_be() -> None:
+    rows = {
+        (row["members"], row["pace_s"], row["misses"]): row
+        for row in results("fastlane")["rows"]
+        if row["wire"] and row["dead"] == 1
+    }
+    said = re.search(
+        r"later\s\((\S+ / \S+) s\sinstead\sof\s(\S+ / \S+) s\swith\sten\smembers, (\S+ / \S+) s\sinstead\sof\s(\S+ / \S+) s\swith\sthree\)",
+        ring_section("What it costs at rest"),
+    )
+    assert said is not None
+    cases = [(members, *lane) for members in (10, 3) for lane in ((0.2, 2), (0.1, 4))]
+    assert list(said.groups()) == [middle_and_worst(rows[case]) for case in cases]
+
+
+def false_deaths(kind: str) -> dict[Job, Found]:
+    """What was counted, by window or in whole rings."""
+    return {
+        Job(row["rules"], Loss(**row["loss"]), row["stall"] and Stall(**row["stall"])): Found(
+            row["windows"], row["deaths"], row["windows_a_year"]
+        )
+        for row in results("falsedeaths")[kind]
+    }
+
+
+def test_the_page_of_the_ring_says_how_often_the_living_are_declared_dead() -> None:
+    windows, whole = false_deaths("grid"), false_deaths("whole_rings")
+    for row in results("falsedeaths")["grid"]:
+        job = Job(row["rules"], Loss(**row["loss"]), row["stall"] and Stall(**row["stall"]))
+        assert (row["rate"], row["bound"]) == pytest.approx((windows[job].rate, windows[job].bound))
+    by_windows, by_rings = ring_tables("How often the living are declared dead")
+    assert by_windows == table(windows)
+    called = {"wire": "fast lane, wire", "no wire": "fast lane, no wire", "memberlist": "memberlist's rules"}
+    assert by_rings[2:] == [
+        f"| {called[job.rules]} | {job.loss.share * 100:g} % {job.loss.kind} | {cell([windows[job]])} | {cell([found])} |"
+        for job, found in whole.items()
+    ]
