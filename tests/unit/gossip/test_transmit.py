@@ -125,7 +125,9 @@ def test_crc_is_for_those_that_understand_it_and_are_addressed_as_members(
     name: str,
 ) -> None:
     bench = Bench(config, meta=META if config.fast_lane else b"")
-    bench.hear(alive(name, 10, meta=META if config.fast_lane else b"", vsn=bytes((1, understood, 2, 0, 0, 0))))
+    bench.hear(
+        alive(name, 10, meta=META if config.fast_lane else b"", vsn=bytes((1, understood, 2, 0, 0, 0)))
+    )
     found = [
         datagram
         for datagram in of(SendDatagram, act(bench, name))
