@@ -109,6 +109,17 @@ def test_it_takes_no_longer_among_a_hundred(seed: int, wire: bool) -> None:
     assert dead(simulation) == set(names) - set(living)
 
 
+@pytest.mark.parametrize("agreement", [1, 3])
+@pytest.mark.parametrize("members", [2, 3, 4, 10])
+def test_any_agreement_finds_the_dead_and_only_the_dead(seed: int, members: int, agreement: int) -> None:
+    config = SwimConfig(fast_lane=FastLaneConfig(agreement=agreement))
+    for run in range(5):
+        simulation, names = ring(members, seed + run, config=config)
+        victim = random.Random(seed + run).choice(names)
+        assert crash(simulation, names, [victim], 10.0) <= 0.9
+        assert dead(simulation) == {victim}
+
+
 def test_a_member_and_two_of_its_watchers_die_at_once(seed: int) -> None:
     for run in range(5):
         simulation, names = ring(12, seed + run)

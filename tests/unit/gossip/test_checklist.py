@@ -108,6 +108,7 @@ def test_every_question_of_ours_tells_where_we_are_reached() -> None:
         (MAPPED, PORT, B),
         (address(50), 0, SOURCE),
         (b"", 1234, SOURCE),
+        (address(50)[:3], 1234, SOURCE),
     ],
 )
 def test_an_ack_goes_where_the_ping_says_if_it_says_both(addr: bytes, port: int, to: Endpoint) -> None:
@@ -264,6 +265,24 @@ def test_the_dead_and_those_who_left_are_told_of_with_all_their_versions() -> No
         "c": (2, VSN),
         "d": (3, VSN),
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "incarnation", "becomes"),
+    [
+        (0, 2, MemberState.ALIVE),
+        (1, 1, MemberState.SUSPECT),
+        (2, 1, MemberState.SUSPECT),
+        (3, 1, MemberState.LEFT),
+    ],
+)
+def test_a_pushed_death_is_hearsay_but_a_pushed_goodbye_is_not(
+    kind: int, incarnation: int, becomes: MemberState
+) -> None:
+    bench = Bench(members=["b"])
+    accepted(bench, encode_push_pull([state("b", 10, kind, incarnation)], join=False))
+    view = bench.node.members()["b"]
+    assert (view.state, view.incarnation) == (becomes, incarnation)
 
 
 # 9. Sizes
