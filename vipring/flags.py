@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from controller.options import ControllerOptions
-from gossip.fastconfig import MISSES_ALLOWED, MISSES_MAX, PACE_ALLOWED_S, FastLaneConfig
+from gossip.fastconfig import AGREEMENT_ALLOWED, MISSES_ALLOWED, MISSES_MAX, PACE_ALLOWED_S, FastLaneConfig
 from speaker.durations import go_duration
 from speaker.options import (
     DEFAULT_HTTP_PORT,
@@ -182,6 +182,12 @@ def speaker_parser() -> argparse.ArgumentParser:
         help=f"time between two questions ({_LANE.pace_s * 1000:g}ms; must exceed the round trip)",
     )
     parser.add_argument(
+        "--fast-lane-agreement",
+        metavar="N",
+        help="speakers that must have asked a silent one themselves before it is given up, 1 to 3 "
+        f"({_LANE.agreement}; a lone survivor decides alone)",
+    )
+    parser.add_argument(
         "--ring-key-overlap",
         metavar="DURATION",
         help="how long two secrets count after the secret's file changed; speakers may read it half of that apart "
@@ -305,11 +311,14 @@ def _fast_lane(source: _Source, default: str) -> FastLaneConfig | None:
     on = source.one_of("fast-lane", "", ("on", "off"), default) == "on"
     misses = source.number("fast-lane-misses", _LANE.misses, MISSES_ALLOWED)
     pace_s = source.duration("fast-lane-pace", _LANE.pace_s, PACE_ALLOWED_S)
-    # Without a wire to ask, more misses stand in for its answer; they take the same time at any pace.
+    agreement = source.number("fast-lane-agreement", _LANE.agreement, AGREEMENT_ALLOWED)
+    # Without a wire to ask, more misses stand in for its answer: a second's worth at any pace, but never fewer than
+    # `misses` and never more than MISSES_MAX, which below a pace of 50 ms are over in less than that second.
     without_wire = round(_LANE.misses_without_wire * _LANE.pace_s / pace_s)
     lane = FastLaneConfig(
         pace_s=pace_s,
         misses=misses,
+        agreement=agreement,
         misses_without_wire=min(max(misses, without_wire), MISSES_MAX),
     )
     return lane if on else None
