@@ -5,7 +5,7 @@ go to bench/results/NAME.json.
 
     python -m bench                 all of them (hours)
     python -m bench --list          what there is
-    python -m bench demo power-off  only these
+    python -m bench demo arp        only these
 
 Two write pages and have commands of their own: APART.
 """
