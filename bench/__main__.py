@@ -5,8 +5,7 @@ go to bench/results/NAME.json.
 
     python -m bench                 all of them (hours)
     python -m bench --list          what there is
-    python -m bench demo power-off  only these
-    python -m bench --repeat 20     more runs of each scenario
+    python -m bench demo arp        only these
 
 Two write pages and have commands of their own: APART.
 """
@@ -20,7 +19,6 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-SCENARIOS = ("power-off", "kill-speaker", "restart-speaker", "node-returns")
 ALONE = (
     "arp",
     "speaker_rest",
@@ -43,21 +41,18 @@ APART = {
 """Modules that write pages, and do not run with all others."""
 
 
-def commands(repeat: int) -> dict[str, list[str]]:
+def commands() -> dict[str, list[str]]:
     """The command of each measurement, without the option that names its file."""
-    found = {"demo": ["-m", "chaos.demo"]}
-    found |= {name: ["-m", "chaos", "run", name, "--repeat", str(repeat)] for name in SCENARIOS}
-    return found | {name: ["-m", f"bench.{name}"] for name in ALONE}
+    return {"demo": ["-m", "chaos.demo"]} | {name: ["-m", f"bench.{name}"] for name in ALONE}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the chosen measurements; 0 when all of them ended well."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what the README promises.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(commands(1))} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(commands())} (default: all)")
     parser.add_argument("--list", action="store_true", help="print the command of each, and run none")
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each scenario (default 5)")
     args = parser.parse_args(argv)
-    known = commands(args.repeat)
+    known = commands()
     for name in args.names:
         if name not in known:
             parser.error(f"{name}: allowed are {', '.join(known)}")

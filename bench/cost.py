@@ -33,6 +33,11 @@ def begin(name: str) -> str:
 END: Final = "<!-- end of the figures -->\n"
 
 
+def short(commit: str) -> str:
+    """Seven digits of a commit, and whether the checkout differed from it."""
+    return commit[:7] + ("-dirty" if commit.endswith("-dirty") else "")
+
+
 def extremes(values: Iterable[float], form: str = "{:.1f}") -> str:
     """Median, and lowest and highest in brackets."""
     ordered = sorted(values)
@@ -80,7 +85,7 @@ def speaker_rest_table(text: bytes) -> list[str]:
     return [
         *table(head, rows),
         "",
-        f"Commit {facts.commit[:7]}, windows of {facts.seconds:g} s after {facts.settle_s:g} s, n = {facts.nodes} speakers.",
+        f"Commit {short(facts.commit)}, windows of {facts.seconds:g} s after {facts.settle_s:g} s, n = {facts.nodes} speakers.",
     ]
 
 
@@ -94,7 +99,7 @@ def arp_table(text: bytes) -> list[str]:
         spread = [f"{value:.0f}" for value in (one.p50, one.p90, one.p99, one.most)]
         rows.append([one.target, str(one.sent), str(one.answered), *spread, peer])
     head = ["asked", "n", "answered", "p50", "p90", "p99", "highest", "MetalLB, p50"]
-    return [*table(head, rows), "", f"Commit {facts.commit[:7]}. Microseconds."]
+    return [*table(head, rows), "", f"Commit {short(facts.commit)}. Microseconds."]
 
 
 def new_service_table(text: bytes) -> list[str]:
@@ -109,7 +114,7 @@ def new_service_table(text: bytes) -> list[str]:
     return [
         *table(head, rows),
         "",
-        f"Commit {facts.commit[:7]}, {facts.nodes} nodes, {facts.services} Services.",
+        f"Commit {short(facts.commit)}, {facts.nodes} nodes, {facts.services} Services.",
     ]
 
 
@@ -126,7 +131,9 @@ def decide_table(text: bytes) -> list[str]:
         for one in facts.rows
     ]
     head = ["change", "n", "p50", "p90", "highest", "longest batch", "addresses that moved"]
-    note = f"Commit {facts.commit[:7]}, {facts.addresses} addresses, {facts.members} members. Milliseconds."
+    note = (
+        f"Commit {short(facts.commit)}, {facts.addresses} addresses, {facts.members} members. Milliseconds."
+    )
     return [*table(head, rows), "", note]
 
 
@@ -143,7 +150,7 @@ def simspeed_table(text: bytes) -> list[str]:
         for one in facts.rows
     ]
     head = ["members", "n", "virtual seconds a second", "datagrams a second"]
-    return [*table(head, rows), "", f"Commit {facts.commit[:7]}."]
+    return [*table(head, rows), "", f"Commit {short(facts.commit)}."]
 
 
 TABLES: Final[dict[str, Callable[[bytes], list[str]]]] = {

@@ -26,6 +26,18 @@ ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = ROOT / "bench" / "results" / "failover"
 PAGE: Final = ROOT / "docs" / "failover.md"
 PICTURE: Final = ROOT / "docs" / "failover.svg"
+README: Final = ROOT / "README.md"
+FOREMOST: Final = (
+    "power-off",
+    "power-off-200",
+    "kill-speaker",
+    "restart-speaker",
+    "node-returns",
+    "partition",
+    "dead-data-path",
+    "ring-cut",
+)
+"""Scenarios of which README speaks."""
 
 NODES: Final = 5
 QUICK_NODES: Final = 3
@@ -172,6 +184,28 @@ def table(found: Iterable[Result]) -> list[str]:
     return lines
 
 
+def foremost(found: Iterable[Result]) -> list[str]:
+    """README's table: median and highest of what a client and the segment see, and which command measured it."""
+    lines = [
+        "| `python -m chaos run` | runs | outage | two owners | echoes lost | promises kept | commit |",
+        f"|{'---|' * 7}",
+    ]
+    for one in found:
+        if one.scenario not in FOREMOST:
+            continue
+        words = command(one.scenario, plan_of(one.scenario, quick=False), quick=False, seed=one.seed)
+        cells = []
+        for name in ("outage_s", "two_owners_s", "lost"):
+            figure = one.summary[name]
+            known = figure.p50 is not None and figure.max is not None
+            cells.append(f"{cell(name, figure.p50)} / {cell(name, figure.max)}" if known else "-")
+        cells.append("-" if one.kept is None else "yes" if one.kept else "**no**")
+        lines.append(
+            f"| `{' '.join(words[3:])}` | {len(one.runs)} | {' | '.join(cells)} | {one.commit[:7]} |"
+        )
+    return lines
+
+
 def scenarios() -> list[str]:
     """One row a scenario: what is done, what is promised, and how it is measured where that is not as usual."""
     lines = ["| scenario | what is done | promised | measured |", "|---|---|---|---|"]
@@ -234,6 +268,7 @@ def render() -> None:
     page = between(PAGE.read_text(), LIST_BEGIN, LIST_END, "\n".join(scenarios()))
     PAGE.write_text(between(page, BEGIN, END, figures))
     PICTURE.write_text(drawing(found))
+    README.write_text(between(README.read_text(), BEGIN, END, "\n".join(foremost(found))))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -51,9 +52,10 @@ def _keepalive_options(dead_peer_s: int) -> list[tuple[int, int, int]]:
 class ApiClient:
     """A connection pool to one API server; use it as an async context manager.
 
-    Every request raises, and nothing else: ApiError when the server refused, UnreachableError when no answer
-    came, BadResponseError when the answer made no sense, CredentialsError when no token could be read.
-    `namespace` is the process's own namespace, `server` the base URL. A connection whose other end vanished
+    Every request raises, and nothing else: ApiError when the server refused, UnreachableError, which names the
+    server, when no answer came, BadResponseError when the answer made no sense, CredentialsError when no token could be read.
+    `namespace` is the process's own namespace, `server` the base URL, `shown` the same for messages, without a
+    password. A connection whose other end vanished
     without a word, as when its machine lost power, is given up after about `dead_peer_s` seconds.
     """
 
@@ -67,6 +69,7 @@ class ApiClient:
     ) -> None:
         self.namespace = access.namespace
         self.server = access.server.rstrip("/")
+        self.shown = re.sub(r"//[^/@]*@", "//", self.server)
         self._access = access
         self._request_timeout_s = request_timeout_s
         self._http = httpx2.AsyncClient(
@@ -209,10 +212,10 @@ class ApiClient:
         try:
             with anyio.fail_after(2 * self._request_timeout_s):
                 async with self._exchange(method, path, params, body, content_type) as response:
-                    return await _bounded_body(response, _MAX_BODY_BYTES, path)
+                    return await _bounded_body(response, _MAX_BODY_BYTES, f"{method} {self.shown}{path}")
         except TimeoutError:
             raise UnreachableError(
-                f"{method} {path}: no complete answer within {2 * self._request_timeout_s:g} s"
+                f"{method} {self.shown}{path}: no complete answer within {2 * self._request_timeout_s:g} s"
             ) from None
 
     @contextlib.asynccontextmanager
@@ -231,9 +234,9 @@ class ApiClient:
                     )
             except TimeoutError:
                 raise UnreachableError(
-                    f"watch {path}: no answer within {self._request_timeout_s:g} s"
+                    f"watch {self.shown}{path}: no answer within {self._request_timeout_s:g} s"
                 ) from None
-            async with contextlib.aclosing(_chunks(response, f"watch {path}")) as chunks:
+            async with contextlib.aclosing(_chunks(response, f"watch {self.shown}{path}")) as chunks:
                 yield chunks
 
     @contextlib.asynccontextmanager
@@ -287,7 +290,7 @@ class ApiClient:
             )
             response = await self._http.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise _unreachable(f"{method} {path}", error) from error
+            raise _unreachable(f"{method} {self.shown}{path}", error) from error
         try:
             yield response
         finally:

@@ -42,11 +42,12 @@ MISSES_MAX: Final = 20
 
 PACE_ALLOWED_S: Final = (0.02, 1.0)
 MISSES_ALLOWED: Final = (2, MISSES_MAX)
+AGREEMENT_ALLOWED: Final = (1, 3)
 
 _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("pace_s", *PACE_ALLOWED_S),
     ("misses", *MISSES_ALLOWED),
     ("misses_without_wire", *MISSES_ALLOWED),
-    ("agreement", 1, 3),
+    ("agreement", *AGREEMENT_ALLOWED),
     ("reclaim_s", 0.0, 3600.0),
 )

@@ -248,8 +248,10 @@ class FastLane:
         if self._chosen:
             return
         self._chosen = True
-        self._targets = frozenset(islice(self._circle.before(self._me.name), _WATCHERS))
-        for name in self._targets:
+        before = list(islice(self._circle.before(self._me.name), _WATCHERS))
+        self._targets = frozenset(before)
+        # In their own order: that of a set differs from run to run, and a simulation has to replay from its seed.
+        for name in before:
             self._watches.setdefault(name, Watch(name))
         for name in [name for name, watch in self._watches.items() if not watch.unanswered]:
             if name not in self._targets:

@@ -131,14 +131,15 @@ class PacketCodec:
 
     def unpack(self, data: bytes, source: Endpoint | None = None) -> Decoded:
         """Read a datagram. Never raises: one bad part does not spoil the others."""
-        if self._plain and data and data[0] in _BARE:
-            try:
-                return Decoded([decode_packet_message(data)], [])
-            except DecodeError as fault:
-                return Decoded([], [fault])
+        try:
+            opened = data if self._plain and data and data[0] in _BARE else self._open(data, source)
+            if opened and opened[0] in _BARE:
+                return Decoded([decode_packet_message(opened)], [])
+        except DecodeError as fault:
+            return Decoded([], [fault])
         unpacking = _Unpacking()
         try:
-            unpacking.take(self._open(data, source), 0)
+            unpacking.take(opened, 0)
         except DecodeError as fault:
             unpacking.faults.append(fault)
         return Decoded(unpacking.messages, unpacking.faults)

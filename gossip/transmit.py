@@ -32,17 +32,17 @@ class Transmitter:
         self._membership = membership
 
     def send(self, to: Endpoint, message: bytes) -> None:
-        """One message with queued broadcasts behind it, as pings, acks and their like travel: without CRC."""
+        """One message with queued broadcasts behind it, as pings, acks and their like travel."""
         parts = [message]
         if len(self._queue):
             free = self._codec.budget - len(message) - COMPOUND_OVERHEAD
             parts += self._queue.take(free, len(self._membership.order))
-        self._emit(to, parts, crc=False)
+        self._emit(to, parts, crc=self._namesake_understands_crc(to))
 
     def send_alone(self, to: Endpoint, message: bytes) -> None:
         """One message with nothing behind it: what goes to the same few members at a quick pace would take all the
         queued broadcasts with it, and they would never reach the others."""
-        self._emit(to, [message], crc=False)
+        self._emit(to, [message], crc=self._namesake_understands_crc(to))
 
     def send_together(self, to: Member, parts: list[bytes]) -> None:
         """Just these messages in one packet to a member."""
@@ -55,6 +55,12 @@ class Transmitter:
             return False
         self._emit(to.endpoint, parts, crc=understands_crc(to))
         return True
+
+    def _namesake_understands_crc(self, to: Endpoint) -> bool:
+        """Pings, acks and their like travel without CRC, except to a member whose name is the text of its IP address:
+        upstream looks the receiver up by that text (memberlist net.go, rawSendMsgPacket)."""
+        namesake = self._membership.members.get(to.host)
+        return namesake is not None and understands_crc(namesake)
 
     def _emit(self, to: Endpoint, parts: list[bytes], *, crc: bool) -> None:
         data = self._codec.pack(parts, crc=crc, to=to)

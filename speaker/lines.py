@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from gossip.errors import RejectReason
@@ -56,6 +57,24 @@ def _member(view: MemberView) -> Fields:
         "incarnation": view.incarnation,
         "state": view.state.word,
     }
+
+
+def ring_off_line(missing: Sequence[str]) -> Line:
+    """The line of a speaker without a ring; `missing` is what it was not given."""
+    fields: Fields = {
+        "reason": f"not given: {', '.join(missing)}",
+        "msg": "without a ring every known node counts as running a speaker, also a dead one",
+    }
+    return Line("warning", "ringOff", fields)
+
+
+def ring_insecure_line(port: int) -> Line:
+    """The line of a speaker that was told to run its ring without encryption."""
+    fields: Fields = {
+        "reason": "--insecure-ring",
+        "msg": f"the ring is not encrypted: whoever reaches port {port} of this node can read it, and move addresses",
+    }
+    return Line("warning", "ringInsecure", fields)
 
 
 def owner_line(change: OwnerChange) -> Line:

@@ -38,7 +38,7 @@ from announcer.layer2.messages import (
     InterfaceFailed,
     InterfacesChanged,
     LeaseExpired,
-    LinkHeard,
+    LinkProven,
     MemberEvidence,
     ResponderEvent,
     Stalled,
@@ -54,7 +54,17 @@ from speaker.attention import Attention, unread
 from speaker.claims import WIRE_ANSWERS, Claims
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
-from speaker.lines import Line, MemberEvent, event_name, member_line, notice_line, owner_line, rejected_line
+from speaker.lines import (
+    Line,
+    MemberEvent,
+    event_name,
+    member_line,
+    notice_line,
+    owner_line,
+    rejected_line,
+    ring_insecure_line,
+    ring_off_line,
+)
 from speaker.options import SpeakerOptions
 from speaker.ring import LEAVE_S, RingKeeper
 from speaker.roster import PeerComplaints, Peers, candidates, may_own
@@ -166,6 +176,7 @@ class Speaker:
         """Run until `stop`. Raises ResponderLostError, and ClusterError for credentials that cannot be used."""
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(self._client())
+            self._warn_of_ring()
             async with anyio.create_task_group() as tasks:
                 self._events = EventRecorder(
                     client, component="metallb-speaker", host=self._options.node_name, rng=self._rng
@@ -182,9 +193,6 @@ class Speaker:
                     self.state.ring_encrypted = self._ring.encrypted
                     tasks.start_soon(self._ring.run, self._feed.looked)
                 else:
-                    log.warning(
-                        "ringOff", reason="bind address, labels and namespace of the ring are not all given"
-                    )
                     tasks.start_soon(self._without_ring)
                 await self._stop.wait()
                 await self._leave()
@@ -192,6 +200,13 @@ class Speaker:
         self._responder.close()
         if self.state.responder.exited is not None:
             raise ResponderLostError(self.state.responder.exited)
+
+    def _warn_of_ring(self) -> None:
+        ring = self._options.ring
+        if ring is None:
+            _write(ring_off_line(self._options.ring_missing))
+        elif ring.secret is None:
+            _write(ring_insecure_line(ring.port))
 
     async def _leave(self) -> None:
         """Others take over at our goodbye; until they have, this node goes on answering."""
@@ -325,13 +340,21 @@ class Speaker:
             case Stalled():
                 facts.stalls += 1
                 log.warning("responderStalled", seconds=round(event.seconds, 3))
-            case InterfacesChanged() | LinkHeard():
-                self._links_changed(event)
+            case InterfacesChanged():
+                facts.interfaces = tuple(interface.name for interface in event.interfaces)
+                if facts.interfaces:
+                    log.info("interfacesChanged", interfaces=facts.interfaces)
+                else:
+                    log.error("interfacesChanged", interfaces=(), msg="no interface to announce on")
+                self._tell(announced.interfaces_changed(facts.interfaces))
+                self._tell_able()
             case InterfaceFailed():
                 log.warning("interfaceFailed", interface=event.interface, error=event.detail)
             case Counters():
                 facts.counters.update(event.addresses)
                 facts.drops.update(event.drops)
+            case LinkProven():
+                self._link_event(event)
             case ClaimChanged() | ForeignAnswer() | MemberEvidence():
                 self._claim_event(event)
             case Exited():
@@ -340,24 +363,25 @@ class Speaker:
             case _:
                 assert_never(event)
 
-    def _links_changed(self, event: InterfacesChanged | LinkHeard) -> None:
+    def _link_event(self, event: LinkProven) -> None:
+        """A node that nobody on the segment can hear says so in the ring, and the next of the ranking takes over."""
+        lost = self.state.responder.lost_links
+        if event.proven:
+            lost.discard(event.interface)
+            log.info("linkProven", interface=event.interface)
+        else:
+            lost.add(event.interface)
+            log.warning(
+                "linkNotProven",
+                interface=event.interface,
+                msg="nobody answers on it, or it is down, though the ring holds several alive that were heard on it",
+            )
+        self._tell_able()
+
+    def _tell_able(self) -> None:
         facts = self.state.responder
-        match event:
-            case InterfacesChanged():
-                facts.interfaces = tuple(interface.name for interface in event.interfaces)
-                if facts.interfaces:
-                    log.info("interfacesChanged", interfaces=facts.interfaces)
-                else:
-                    log.error("interfacesChanged", interfaces=(), msg=facts.why_unable())
-                self._tell(self.state.announced.interfaces_changed(facts.interfaces))
-            case LinkHeard(interface, heard=True):
-                facts.silent.discard(interface)
-                log.info("linkHeard", interface=interface)
-            case LinkHeard(interface):
-                facts.silent.add(interface)
-                log.error("linkSilent", interface=interface, msg=facts.why_unable())
         if self._ring is not None:
-            self._ring.set_able(facts.why_unable() is None)
+            self._ring.set_able(bool(facts.interfaces) and not facts.lost_links)
 
     def _claim_event(self, event: ClaimChanged | ForeignAnswer | MemberEvidence) -> None:
         match event:

@@ -52,7 +52,8 @@ class SpeakerOptions:
     """Everything `vipring speaker` was told by flags and environment.
 
     `ring` is None where bind address, labels and namespace are not all given: as with MetalLB the ring is
-    then off and every known node counts as running a speaker.
+    then off and every known node counts as running a speaker. `ring_missing` says which of them are not, as
+    their variables and flags are called.
     """
 
     node_name: str
@@ -60,6 +61,7 @@ class SpeakerOptions:
     http_host: str = ""
     http_port: int = DEFAULT_HTTP_PORT
     ring: RingOptions | None = None
+    ring_missing: tuple[str, ...] = ()
     order: str = "current"
     namespace: str | None = None
     kubeconfig: str | None = None

@@ -19,7 +19,7 @@ from gossip.shell import Ring
 from gossip.watch import WireAnswer
 from speaker.options import RingOptions
 from speaker.ringconfig import swim_config
-from speaker.roster import Peers
+from speaker.roster import Peers, may_own
 from speaker.secret import SecretKeeper
 
 log = structlog.get_logger()
@@ -93,6 +93,7 @@ class RingKeeper:
         self._looked = False
         self._met = False
         self._able = self._able_soon = True
+        self._able_again_at = 0.0
         self.ring: Ring | None = None
 
     @property
@@ -102,18 +103,20 @@ class RingKeeper:
 
     def set_able(self, able: bool) -> None:
         """This node has an interface to announce on, or has none. The others are told of the first after some time only:
-        a link that comes and goes must not move addresses with it."""
+        a link that comes and goes must not move addresses with it. Where no other may own addresses, at once."""
         self._able_soon = able
-        if not able:
+        if not able or not any(may_own(view) for name, view in self.members().items() if name != self._node):
             self._apply_able()
         elif self._tasks is not None:
+            self._able_again_at = anyio.current_time() + self._timing.able_again_s
             self._tasks.start_soon(self._able_again)
         else:
             self._able = True
 
     async def _able_again(self) -> None:
         await anyio.sleep(self._timing.able_again_s)
-        if self._able_soon:
+        # Only the latest return counts: the link may have gone and come back meanwhile.
+        if self._able_soon and anyio.current_time() >= self._able_again_at:
             self._apply_able()
 
     def _apply_able(self) -> None:

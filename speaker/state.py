@@ -26,27 +26,18 @@ MAX_LAST_EVENTS = 16_384
 
 @dataclass(slots=True)
 class ResponderFacts:
-    """What the responder process reported. `exited` says how it ended."""
+    """What the responder process reported. `exited` says how it ended, `lost_links` on which interfaces nobody is heard
+    though somebody must be there."""
 
     pid: int
     interfaces: tuple[str, ...] = ()
-    silent: set[str] = field(default_factory=set)
-    """Interfaces on which nobody answers this node, although several would have to."""
+    lost_links: set[str] = field(default_factory=set)
     lease: str = "none"
     exited: str | None = None
     counters: dict[IPv4Address, AddressCounters] = field(default_factory=dict)
     drops: dict[DropReason, int] = field(default_factory=dict)
     leases_expired: int = 0
     stalls: int = 0
-
-    def why_unable(self) -> str | None:
-        """Why this node may own no addresses, None when it may. One silent segment is enough: the others of the ring do
-        not know which addresses belong to it."""
-        if not self.interfaces:
-            return "no interface to announce on"
-        if self.silent:
-            return f"nobody answers on {', '.join(sorted(self.silent))}"
-        return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +91,11 @@ class SpeakerState:
             return "waiting for the ring"
         if self.responder.exited is not None:
             return f"the responder has ended: {self.responder.exited}"
-        return self.responder.why_unable()
+        if not self.responder.interfaces:
+            return "no interface to announce on"
+        if self.responder.lost_links:
+            return f"nobody is heard on {', '.join(sorted(self.responder.lost_links))}: its link may be cut"
+        return None
 
     def why_not_healthy(self, now: float) -> str | None:
         """None while the decision loop turns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +15,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from speaker.status import MemberStatus, ServiceDiagnosis, VipStatus
+from speaker.status import MemberStatus, ServiceDiagnosis, SpeakerStatus, VipStatus
 from vipring import __version__, render, timeline
+from vipring.announcing import Announcement, announcement
 from vipring.source import SourceError, Where, fetch_status
 
 app = typer.Typer(
@@ -27,8 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# A table is wider than many terminals; like kubectl it overflows rather than loses what it has to say.
-console = Console(width=500)
+console = Console()
 
 
 def _examples(*commands: str) -> str:
@@ -75,19 +76,24 @@ class MembersDocument(msgspec.Struct):
 
 
 class ExplainDocument(msgspec.Struct):
-    """What `vipring explain --json` prints."""
+    """What `vipring explain --json` prints; `announcements` is by address."""
 
     node: str
     service: ServiceDiagnosis | None
     vips: list[VipStatus]
+    announcements: dict[str, Announcement]
 
 
 def _print_json(document: object) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
-def _fail(text: str, status: int = 1) -> NoReturn:
+def _tell(text: str) -> None:
     typer.echo(f"vipring: {text}", err=True)
+
+
+def _fail(text: str, status: int = 1) -> NoReturn:
+    _tell(text)
     raise typer.Exit(status)
 
 
@@ -122,7 +128,8 @@ def controller(context: typer.Context) -> None:
         "vipring members",
         "vipring members --node n1 --json",
         "vipring members --url http://10.0.0.11:7472",
-        "kubectl logs -n metallb-system -l component=speaker --prefix | vipring members --from-logs -",
+        "kubectl logs -n metallb-system -l component=speaker --tail=-1 --max-log-requests=1000 --prefix | "
+        "vipring members --from-logs -",
     ),
 )
 def members(
@@ -140,7 +147,9 @@ def members(
     at: Annotated[
         str | None,
         typer.Option(
-            "--at", metavar="TIME", help="With --from-logs: who was alive at this moment (RFC 3339, UTC)."
+            "--at",
+            metavar="TIME",
+            help="With --from-logs: who was alive at this moment (RFC 3339; UTC where it names no zone).",
         ),
     ] = None,
     as_json: Json = False,
@@ -153,7 +162,7 @@ def members(
         _fail("--at and FILE need --from-logs", 2)
     where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
     try:
-        status = fetch_status(where)
+        status = fetch_status(where, tell=_tell)
     except SourceError as error:
         _fail(str(error))
     if as_json:
@@ -163,6 +172,8 @@ def members(
 
 
 def _members_from_logs(names: list[str], at: str | None, *, as_json: bool) -> None:
+    if at is not None and timeline.moment(at) is None:
+        _fail(f"--at: {at!r} is no moment; allowed: {timeline.MOMENTS_ALLOWED}", 2)
     with ExitStack() as stack:
         sources: list[tuple[str, Iterator[str]]] = []
         for name in names:
@@ -175,11 +186,13 @@ def _members_from_logs(names: list[str], at: str | None, *, as_json: bool) -> No
             sources.append(("stdin" if name == "-" else Path(name).name, iter(opened)))
         told = timeline.rebuild(sources)
     if at is not None:
-        states = timeline.at(told, at)
+        views = timeline.at(told, at)
         if as_json:
-            _print_json(states)
+            _print_json(
+                {name: {who: seen.state for who, seen in view.items()} for name, view in views.items()}
+            )
         else:
-            render.held(console, at, states)
+            render.held(console, at, views)
     elif as_json:
         _print_json(told)
     else:
@@ -202,22 +215,43 @@ def explain(
     node: NodeName = None,
     as_json: Json = False,
 ) -> None:
-    """Say who announces a Service's address and why, or what is missing. Exit 1 when nobody does."""
+    """Say who announces a Service's address and why, or what is missing.
+
+    Exit 1 when nobody does: also when the owner does not announce, because its claim is held, asking or conflicted, or
+    for another reason, which is printed. Through the API server the owner's own speaker is asked as well; with --url,
+    or where it does not answer, that is said, and the exit status is 0.
+    """
     key = service if "/" in service else f"default/{service}"
     if key.count("/") != 1 or not all(key.split("/")):
         _fail(f"{service!r} is not a Service; allowed: NAME or NAMESPACE/NAME", 2)
     where = Where(url=url, kubeconfig=kubeconfig, namespace=namespace, node=node)
     try:
-        status = fetch_status(where, service=key)
+        status = fetch_status(where, service=key, tell=_tell)
     except SourceError as error:
         _fail(str(error))
     vips = [vip for vip in status.vips if key in vip.services]
+    heard = _owners(where, key, status, vips)
+    found = {vip.address: announcement(vip, heard.get(vip.owner or "")) for vip in vips}
     if as_json:
-        _print_json(ExplainDocument(status.node, status.service, vips))
+        _print_json(ExplainDocument(status.node, status.service, vips, found))
     else:
-        render.explain(console, key, status, vips)
-    if status.service is not None and status.service.problem is not None:
+        render.explain(console, key, status, vips, found)
+    problem = status.service is not None and status.service.problem is not None
+    if problem or any(each.announcing is False for each in found.values()):
         raise typer.Exit(1)
+
+
+def _owners(where: Where, key: str, status: SpeakerStatus, vips: list[VipStatus]) -> dict[str, SpeakerStatus]:
+    """The statuses of those owners that can be asked; only they know whether they announce."""
+    heard = {status.node: status}
+    if where.url is not None:
+        return heard
+    for owner in sorted({vip.owner for vip in vips if vip.owner is not None} - {status.node}):
+        try:
+            heard[owner] = fetch_status(replace(where, node=owner), service=key, tell=_tell)
+        except SourceError as error:
+            _tell(f"owner {owner}: {error}")
+    return heard
 
 
 @app.command(

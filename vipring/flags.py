@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from controller.options import ControllerOptions
-from gossip.fastconfig import MISSES_ALLOWED, MISSES_MAX, PACE_ALLOWED_S, FastLaneConfig
+from gossip.fastconfig import AGREEMENT_ALLOWED, MISSES_ALLOWED, MISSES_MAX, PACE_ALLOWED_S, FastLaneConfig
 from speaker.durations import go_duration
 from speaker.options import (
     DEFAULT_HTTP_PORT,
@@ -30,6 +30,13 @@ from speaker.options import (
 from vipring import __version__
 
 _LANE: Final = FastLaneConfig()
+
+_RING_ON: Final = {
+    "ml-bindaddr": "METALLB_ML_BIND_ADDR",
+    "ml-labels": "METALLB_ML_LABELS",
+    "ml-namespace": "METALLB_ML_NAMESPACE",
+}
+"""Flags and variables without all of which there is no ring."""
 
 ORDERS = ("current", "v0.9")
 
@@ -175,6 +182,12 @@ def speaker_parser() -> argparse.ArgumentParser:
         help=f"time between two questions ({_LANE.pace_s * 1000:g}ms; must exceed the round trip)",
     )
     parser.add_argument(
+        "--fast-lane-agreement",
+        metavar="N",
+        help="speakers that must have asked a silent one themselves before it is given up, 1 to 3 "
+        f"({_LANE.agreement}; a lone survivor decides alone)",
+    )
+    parser.add_argument(
         "--ring-key-overlap",
         metavar="DURATION",
         help="how long two secrets count after the secret's file changed; speakers may read it half of that apart "
@@ -225,6 +238,7 @@ def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions
         http_host=_host(source),
         http_port=source.port("port", "", DEFAULT_HTTP_PORT),
         ring=_ring(source, insecure=bool(flags.insecure_ring)),
+        ring_missing=_ring_missing(source),
         order=source.one_of("order", "", ORDERS, ORDERS[0]),
         namespace=source.text("namespace")[0] or None,
         kubeconfig=source.text("kubeconfig")[0] or None,
@@ -259,15 +273,19 @@ def _address(value: str, name: str) -> None:
         raise FlagError(f"{name}: {value!r} is not an IP address") from None
 
 
+def _ring_missing(source: _Source) -> tuple[str, ...]:
+    return tuple(
+        f"{variable} (--{flag})" for flag, variable in _RING_ON.items() if not source.text(flag, variable)[0]
+    )
+
+
 def _ring(source: _Source, *, insecure: bool) -> RingOptions | None:
-    bind, bind_name = source.text("ml-bindaddr", "METALLB_ML_BIND_ADDR")
-    labels, _ = source.text("ml-labels", "METALLB_ML_LABELS")
-    namespace, _ = source.text("ml-namespace", "METALLB_ML_NAMESPACE")
+    (bind, bind_name), (labels, _), (namespace, _) = (source.text(*pair) for pair in _RING_ON.items())
     port = source.port("ml-bindport", "METALLB_ML_BIND_PORT", DEFAULT_RING_PORT)
     key_size = int(source.one_of("ring-key-size", "", ("16", "32"), "32"))
     if bind:
         _address(bind, bind_name)
-    if not (bind and labels and namespace):
+    if _ring_missing(source):
         return None
     config_path, _ = source.text("ml-config", default=DEFAULT_RING_CONFIG)
     overlap = source.duration("ring-key-overlap", DEFAULT_KEY_OVERLAP_S, (2.0, 86_400.0))
@@ -293,11 +311,14 @@ def _fast_lane(source: _Source, default: str) -> FastLaneConfig | None:
     on = source.one_of("fast-lane", "", ("on", "off"), default) == "on"
     misses = source.number("fast-lane-misses", _LANE.misses, MISSES_ALLOWED)
     pace_s = source.duration("fast-lane-pace", _LANE.pace_s, PACE_ALLOWED_S)
-    # Without a wire to ask, more misses stand in for its answer; they take the same time at any pace.
+    agreement = source.number("fast-lane-agreement", _LANE.agreement, AGREEMENT_ALLOWED)
+    # Without a wire to ask, more misses stand in for its answer: a second's worth at any pace, but never fewer than
+    # `misses` and never more than MISSES_MAX, which below a pace of 50 ms are over in less than that second.
     without_wire = round(_LANE.misses_without_wire * _LANE.pace_s / pace_s)
     lane = FastLaneConfig(
         pace_s=pace_s,
         misses=misses,
+        agreement=agreement,
         misses_without_wire=min(max(misses, without_wire), MISSES_MAX),
     )
     return lane if on else None

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from speaker.status import ClaimStatus, ServiceDiagnosis, SpeakerStatus, VipStatus
+from vipring.announcing import Announcement
 from vipring.plan import PlanResult
-from vipring.timeline import Timeline
+from vipring.timeline import NEWS_S, Phase, Sighting, Timeline, moment
+
+_FEW: Final = 3
+"""Observers named one by one; of more only the first and the last are."""
+_UNBOUNDED: Final = 1_000_000
+"""A width in characters that no table has."""
 
 _COLOURS = {"alive": "green", "suspect": "yellow", "dead": "red", "left": "dim"}
 
@@ -34,6 +43,12 @@ def table(*headers: str) -> Table:
     return made
 
 
+def print_table(console: Console, rows: Table) -> None:
+    """Print a table as wide as it is: like kubectl's it overflows a narrow terminal rather than lose a column or a name."""
+    rows.width = Measurement.get(console, console.options.update(max_width=_UNBOUNDED), rows).maximum
+    console.print(rows, crop=False)
+
+
 def state(word: str) -> Text:
     """A member's state in its colour."""
     return Text(word, style=_COLOURS.get(word, ""))
@@ -55,7 +70,7 @@ def age(since: str, now: datetime) -> str:
 def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
     """The ring as one speaker sees it."""
     if not status.ring.enabled:
-        console.print(f"speaker {status.node}: the ring is off; every known node counts as running a speaker")
+        _say(console, f"speaker {status.node}: the ring is off; every known node counts as running a speaker")
         return
     rows = table(
         "NAME", "STATE", "INCARNATION", "ADDRESS", "VERSION", "RTT", "WATCHERS", "SINCE", "LAST EVENT"
@@ -72,50 +87,66 @@ def members(console: Console, status: SpeakerStatus, now: datetime) -> None:
             age(member.since, now),
             f"{member.last_event} {age(member.last_event_at, now)} ago" if member.last_event else "-",
         )
-    console.print(rows)
+    print_table(console, rows)
     sealed = "encrypted" if status.ring.encrypted else "NOT encrypted"
-    console.print(
-        f"\n* asked: {status.node} (vipring {status.version}); ring {sealed}", style="dim", highlight=False
-    )
+    _note(console, f"\n* asked: {status.node} (vipring {status.version}); ring {sealed}")
 
 
-def explain(console: Console, service: str, status: SpeakerStatus, vips: list[VipStatus]) -> None:
-    """One service: its addresses, their owner, every node with its reason, and what is missing."""
+def explain(
+    console: Console,
+    service: str,
+    status: SpeakerStatus,
+    vips: list[VipStatus],
+    announcements: Mapping[str, Announcement],
+) -> None:
+    """One service: its addresses, their owner and what it does, every node with its reason, and what is missing."""
     for vip in vips:
-        _vip(console, vip, status)
+        _vip(console, vip, status, announcements[vip.address])
     diagnosis = status.service
     if diagnosis is not None and diagnosis.problem is not None:
-        console.print(f"{service}: {missing(diagnosis, status)}", highlight=False, soft_wrap=True)
+        _say(console, f"{service}: {missing(diagnosis, status)}")
     if status.config.stale:
-        console.print(
+        _say(
+            console,
             f"configuration: the last good one is in force; the current ConfigMap is refused: {status.config.error}",
-            highlight=False,
-            soft_wrap=True,
         )
     if not status.api.connected:
-        console.print(
-            f"API server: not connected ({status.api.error}); this is the last known state",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say(console, f"API server: not connected ({status.api.error}); this is the last known state")
 
 
-def _vip(console: Console, vip: VipStatus, status: SpeakerStatus) -> None:
-    console.print(f"{vip.address}  owner {vip.owner or 'nobody'}", style="bold", highlight=False)
-    if vip.owner == status.node:
-        on = ", ".join(vip.interfaces)
-        console.print(f"  announcing on {on}" if vip.announcing else "  not announcing yet", highlight=False)
-    if vip.claim is not None and vip.claim.state != "announcing":
-        console.print(f"  {status.node}: {_claim(vip.claim)}", highlight=False, soft_wrap=True)
+def _vip(console: Console, vip: VipStatus, status: SpeakerStatus, known: Announcement) -> None:
+    _say(console, f"{vip.address}  owner {vip.owner or 'nobody'}", "bold")
+    if vip.owner is not None:
+        _say(console, f"  {_announcement(known)}")
+    if vip.owner != status.node and vip.claim is not None and vip.claim.state != "announcing":
+        _say(console, f"  {status.node}: {_claim(vip.claim)}")
     if len(vip.services) > 1:
-        console.print(f"  shared by {', '.join(vip.services)}", highlight=False)
+        _say(console, f"  shared by {', '.join(vip.services)}")
     rows = table("  RANK", "NODE", "WHY")
     for rank, node in enumerate(vip.ranking, start=1):
         rows.add_row(f"  {rank}", node, "owner: ranks first" if node == vip.owner else _REASONS["notOwner"])
     for node, reason in vip.excluded.items():
         words = _REASONS.get(reason)
         rows.add_row("  -", node, f"{reason}: {words}" if words else reason)
-    console.print(rows)
+    print_table(console, rows)
+
+
+def _announcement(known: Announcement) -> str:
+    """One sentence on what the owner of an address does."""
+    if known.announcing is None:
+        return f"whether it announces only its own speaker knows, which was not heard (--node {known.owner})"
+    if known.announcing:
+        return f"announcing on {', '.join(known.interfaces)}"
+    sentences = {
+        "otherOwner": f"its own speaker takes {known.other or 'nobody'} for the owner",
+        "ipv6NotAnnounced": "IPv6 addresses are elected, but not announced",
+        "leaseExpired": "its speaker stood still, and the responder fell silent",
+        "noInterface": "it has no interface to announce on",
+        "notYet": "not yet",
+    }
+    if known.claim is not None and known.reason == known.claim.state:
+        return f"not announcing: {_claim(known.claim)}"
+    return f"not announcing: {sentences.get(known.reason, known.reason)}"
 
 
 def _claim(claim: ClaimStatus) -> str:
@@ -128,7 +159,7 @@ def _claim(claim: ClaimStatus) -> str:
         "asking": f"asking the segment who answers for it: {reasons.get(claim.reason, claim.reason)}",
         "held": f"held: {claim.holder or 'another'} answers for it and has not let go ({claim.reason})",
         "handingOver": f"handing over to {claim.holder or 'whoever asks'}, answering until it announces",
-        "conflicted": "something that is no speaker answers for it; the speaker's log names its MAC (foreignAnswer)",
+        "conflicted": "conflicted: something that is no speaker answers for it; the speaker's log names its MAC (foreignAnswer)",
     }
     return sentences.get(claim.state, f"{claim.state} ({claim.reason})")
 
@@ -156,36 +187,103 @@ def missing(diagnosis: ServiceDiagnosis, status: SpeakerStatus) -> str:
 
 
 def timeline(console: Console, told: Timeline) -> None:
-    """Every member's life, with the moment each observer saw each phase."""
-    rows = table("MEMBER", "STATE", "INCARNATION", "FROM", "UNTIL", "SEEN BY")
+    """Every member's life: who saw each phase when, and who held another state although the news must have been there."""
+    rows = table("MEMBER", "STATE", "INCARNATION", "FROM", "UNTIL", "SEEN BY", "DISAGREE")
+    marked = False
     for name, phases in told.members.items():
         for phase in phases:
+            marked = marked or bool(phase.disagreeing)
             rows.add_row(
                 name,
                 state(phase.state),
                 "-" if phase.incarnation is None else str(phase.incarnation),
                 _clock(phase.start),
                 _clock(phase.end) if phase.end else "-",
-                "  ".join(f"{who} {_clock(ts)}" for who, ts in phase.seen_by.items()),
+                _seen_by(phase),
+                _disagree(phase),
             )
-    console.print(rows)
-    note = f"observers: {', '.join(told.observers) or 'none'}"
-    console.print(
-        note + (f"; {told.skipped} unreadable lines" if told.skipped else ""), style="dim", highlight=False
-    )
+    print_table(console, rows)
+    if marked:
+        _note(console, f"! held another state {NEWS_S:g} s after the phase began")
+    note = _observers(told.observers)
+    _note(console, note + (f"; {told.skipped} unreadable lines" if told.skipped else ""))
 
 
-def held(console: Console, moment: str, states: dict[str, dict[str, str]]) -> None:
-    """What each observer held of each member at a moment."""
+def held(console: Console, ts: str, views: Mapping[str, Mapping[str, Sighting]]) -> None:
+    """What each observer held of each member at a moment, and since when."""
     rows = table("MEMBER", "STATE", "SEEN BY")
-    for name in sorted(states):
-        by_state: dict[str, list[str]] = {}
-        for observer, word in sorted(states[name].items()):
-            by_state.setdefault(word, []).append(observer)
+    marked = False
+    for name, view in sorted(views.items()):
+        by_state: dict[str, dict[str, str]] = {}
+        for observer, seen in view.items():
+            by_state.setdefault(seen.state, {})[observer] = seen.ts
+        sizes = sorted((len(observers) for observers in by_state.values()), reverse=True)
         for word, observers in sorted(by_state.items()):
-            rows.add_row(name, state(word), ", ".join(observers))
-    console.print(rows)
-    console.print(f"at {moment}", style="dim", highlight=False)
+            # The most of them need no mark, but where as many hold another state nobody can say who is right.
+            differs = len(observers) < sizes[0] or sizes[:2].count(sizes[0]) > 1
+            marked = marked or differs
+            rows.add_row(name, state(word), ("! " if differs else "") + _moments(observers))
+    print_table(console, rows)
+    if marked:
+        _note(console, "! observers disagree")
+    _note(console, f"at {_clock(ts)} UTC")
+
+
+def _seen_by(phase: Phase) -> str:
+    """How many saw a phase, the first and the last of those that were in time, and the latest of the others."""
+    late = {who: ts for who, ts in phase.seen_by.items() if who in phase.disagreeing}
+    in_time = {who: ts for who, ts in phase.seen_by.items() if who not in late}
+    if not late:
+        return _moments(in_time)
+    return f"{_moments(in_time, of=len(phase.seen_by))}, late: {_latest(late)}"
+
+
+def _moments(seen: Mapping[str, str], *, of: int | None = None) -> str:
+    """A count, and a few observers with their times: all, or the first and the last of many."""
+    ordered = _by_time(seen)
+    if len(ordered) <= _FEW:
+        told = ", ".join(f"{who} {_time(ts)}" for who, ts in ordered)
+    else:
+        (first, begun), (last, ended) = ordered[0], ordered[-1]
+        told = f"first {first} {_time(begun)}, last {last} {_time(ended)}"
+    return f"{of or len(ordered)}: {told}"
+
+
+def _latest(late: Mapping[str, str]) -> str:
+    ordered = _by_time(late)
+    shown = [f"{who} {_time(ts)}" for who, ts in ordered[-_FEW:]]
+    return ", ".join(shown) + _more(len(ordered) - len(shown))
+
+
+def _disagree(phase: Phase) -> str:
+    """The mark: how many held another state, and a few of them."""
+    if not phase.disagreeing:
+        return "-"
+    shown = [f"{who} {word}" for who, word in list(phase.disagreeing.items())[:_FEW]]
+    return f"! {len(phase.disagreeing)}: {', '.join(shown)}{_more(len(phase.disagreeing) - len(shown))}"
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count > 0 else ""
+
+
+def _by_time(seen: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted(seen.items(), key=lambda pair: (moment(pair[1]) or 0, pair[0]))
+
+
+def _observers(names: Sequence[str]) -> str:
+    if len(names) > _FEW:
+        return f"observers: {len(names)} ({names[0]} … {names[-1]})"
+    return f"observers: {', '.join(names) or 'none'}"
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    """A line as it is: never folded, brackets kept."""
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def _note(console: Console, text: str) -> None:
+    _say(console, text, "dim")
 
 
 def plan(console: Console, result: PlanResult) -> None:
@@ -193,7 +291,7 @@ def plan(console: Console, result: PlanResult) -> None:
     rows = table("SERVICE", "ADDRESS", "POOL", "REASON")
     for key, allocation in sorted(result.allocations.items()):
         rows.add_row(key, ",".join(allocation.ips) or "-", allocation.pool or "-", allocation.reason or "-")
-    console.print(rows)
+    print_table(console, rows)
     console.print()
     rows = table("ADDRESS", "OWNER", "NEXT", "EXCLUDED")
     for address, owner in result.owners.items():
@@ -203,11 +301,20 @@ def plan(console: Console, result: PlanResult) -> None:
             ",".join(owner.ranking[1:]) or "-",
             "  ".join(f"{node} {reason}" for node, reason in sorted(owner.excluded.items())) or "-",
         )
-    console.print(rows)
+    print_table(console, rows)
     for error in result.errors:
-        console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        _say(console, f"error: {error}", "red")
 
 
 def _clock(ts: str) -> str:
-    """Date and milliseconds of an RFC 3339 moment; nanoseconds are for machines."""
-    return ts.rstrip("Z")[:23].replace("T", " ")
+    """Date and milliseconds of an RFC 3339 moment, in UTC; nanoseconds are for machines."""
+    nanoseconds = moment(ts)
+    if nanoseconds is None:
+        return ts
+    wall = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
+    return f"{wall:%Y-%m-%d %H:%M:%S}.{nanoseconds // 1_000_000 % 1000:03d}"
+
+
+def _time(ts: str) -> str:
+    """The time of day of a moment, where the line has the date already."""
+    return _clock(ts).rpartition(" ")[2]

@@ -23,7 +23,7 @@ from gossip.simulator.faults import Plan, unknown_names
 from gossip.simulator.plans import PLANS, plan_from
 from gossip.simulator.shrink import shrink
 from gossip.simulator.trial import Outcome, Setting, run
-from vipring.render import table
+from vipring.render import print_table, table
 
 
 class SimulateError(Exception):
@@ -177,7 +177,7 @@ def show(console: Console, report: Report) -> None:
     rows = table("SECONDS FROM CRASH", "N", "MEAN", "P50", "P90", "P99", "MAX")
     for title, spread in (("first dead", report.first_dead_s), ("all know", report.all_know_s)):
         rows.add_row(title, str(spread.n), *_cells(spread))
-    console.print(rows)
+    print_table(console, rows)
     console.print()
     rows = table("FALSE DEATHS", "MEMBER-YEARS", "PACKETS/MEMBER/S", "BYTES/MEMBER/S", "SIMULATED S/CPU S")
     rows.add_row(
@@ -187,7 +187,7 @@ def show(console: Console, report: Report) -> None:
         f"{report.bytes_per_member_s:.0f}",
         f"{report.sim_seconds_per_s:.1f}",
     )
-    console.print(rows)
+    print_table(console, rows)
     found = report.counterexample
     if found is None:
         return
@@ -216,7 +216,7 @@ def list_plans(console: Console) -> None:
     rows = table("NAME", "WHAT HAPPENS")
     for name, plan in PLANS.items():
         rows.add_row(name, plan.about)
-    console.print(rows)
+    print_table(console, rows)
 
 
 def _cells(spread: Spread) -> list[str]:

@@ -141,3 +141,8 @@ def gratuitous(operation: int, *, mac: bytes, address: bytes) -> ArpFrame:
     The target MAC of all ones is what MetalLB sends; receivers ignore the field in both forms (RFC 5227 section 3).
     """
     return ArpFrame(BROADCAST, mac, operation, mac, address, BROADCAST, address)
+
+
+def directed(*, mac: bytes, address: bytes, to_mac: bytes, to_address: bytes) -> ArpFrame:
+    """Build a request to one host, asking for its own address: what it learns is where `address` is (RFC 826)."""
+    return ArpFrame(to_mac, mac, REQUEST, mac, address, b"\x00" * 6, to_address)

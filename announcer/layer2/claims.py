@@ -19,6 +19,8 @@ ANYONE: Final = bytes(4)
 
 ALONE_S: Final = 1.0
 """How long to ask where nobody is known who could prove that our link works."""
+LONELY_S: Final = 5.0
+"""How long to ask where no member lives and a gateway that once answered does not: it may be gone, or our link cut."""
 RETRY_S: Final = 0.2
 """Between two windows once `ALONE_S` are over and our link is still not proven."""
 POLL_S: Final = 0.25
@@ -129,6 +131,7 @@ class _Claim:
     """One address. `rank` is our place among those that want it."""
 
     __slots__ = (
+        "asked_directly",
         "back_off",
         "contested",
         "due",
@@ -154,6 +157,7 @@ class _Claim:
         self.started = 0.0
         self.questions = 0
         self.nonce = b""
+        self.asked_directly = b""
         self.holder = b""
         self.successor = b""
         self.let_go: float | None = None
@@ -247,6 +251,24 @@ class ClaimBook:
             elif claim.state is State.ASKING and claim.due is None:
                 self._ask(address, claim, now, Reason.WANTED)
 
+    def link_lost(self, interface: int, now: float) -> None:
+        """Nobody is heard on the interface: what it alone carries is not answered for before the wire was asked again.
+
+        So an owner that cannot be reached has let go before another takes over, whenever its link comes back.
+        """
+        for address, claim in list(self._claims.items()):
+            if self._neighbours.home(address) != (interface,):
+                continue
+            if claim.state is State.HANDING_OVER:
+                self._end(address, claim, Reason.LINK_NOT_PROVEN)
+            elif claim.state is State.ANNOUNCING:
+                self._ask(address, claim, now, Reason.LINK_NOT_PROVEN)
+
+    def sole_homes(self) -> set[int]:
+        """The interfaces that alone carry an address."""
+        homes = {self._neighbours.home(address) for address in self._claims}
+        return {home[0] for home in homes if len(home) == 1}
+
     def clear(self) -> None:
         """Forget every claim; the caller has fallen silent already."""
         self._claims.clear()
@@ -339,7 +361,9 @@ class ClaimBook:
             return
         member = self._neighbours.member_with(frame.sender_mac, now)
         self._outputs.append(Alarm(address, frame.sender_mac, member or b""))
-        if member is None and not claim.known:
+        if member is not None:
+            self._ask_directly(address, claim, frame.sender_mac)
+        elif not claim.known:
             self._move(address, claim, State.CONFLICTED, Reason.STRANGER_ANSWERS)
             self._wait(address, claim, now + claim.back_off)
             claim.back_off = min(claim.back_off * 2, BACK_OFF_S[1])
@@ -429,6 +453,13 @@ class ClaimBook:
             self._neighbours.ask_witnesses(index, claim.nonce, now)
         self._wait(address, claim, now + APART_S)
 
+    def _ask_directly(self, address: bytes, claim: _Claim, mac: bytes) -> None:
+        """A cache or a kernel answered with a member's MAC: the question may never have reached its responder."""
+        if claim.asked_directly != claim.nonce:
+            claim.asked_directly = claim.nonce
+            for index in self._neighbours.home(address):
+                self._neighbours.question(index, address, claim.nonce, to=mac, probe=True)
+
     def _judge(self, address: bytes, claim: _Claim, now: float) -> None:
         """The window is over and nobody answered: whether that means something."""
         home = self._neighbours.home(address)
@@ -437,12 +468,15 @@ class ClaimBook:
         waited = now - claim.since >= ALONE_S
         if witnessed and proven:
             self._announce(address, claim, Reason.SILENCE)
-        elif waited and not witnessed:
+        elif waited and (not witnessed or self._is_lonely(witnessed, now - claim.since)):
             self._announce(address, claim, Reason.ALONE)
         else:
             if waited:
                 self._move(address, claim, State.ASKING, Reason.LINK_NOT_PROVEN)
             self._open_window(address, claim, now + RETRY_S if waited else now)
+
+    def _is_lonely(self, witnessed: Iterable[int], asked_s: float) -> bool:
+        return asked_s >= LONELY_S and not any(map(self._neighbours.has_members, witnessed))
 
     def _announce(self, address: bytes, claim: _Claim, reason: Reason) -> None:
         claim.known = True

@@ -1,22 +1,29 @@
 """When gratuitous ARP frames are sent: bursts of rounds, paced over all addresses. Sans-IO."""
 
 import heapq
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from announcer.layer2.arp import REPLY, REQUEST
+from announcer.layer2.requesters import Requester
 
 ROUNDS_S = (0.0, 0.1, 0.3, 1.1, 2.2, 3.3, 4.4)
 """Seconds after the start of a burst: MetalLB's rounds every 1.1 s while under 5 s, and two early ones for frames lost
 while a switch still learns."""
+DIRECTED_S = (0.0, 1.0)
+"""Seconds after the start of a burst at which single hosts are told."""
 _OPERATIONS = (REQUEST, REPLY)
+_DIRECTED_STEP = 1
+"""After the first frame of every address that is due, beside the second."""
 
 
 class Due(NamedTuple):
-    """A frame to send now."""
+    """A frame to send now: to everybody, or a request to one host."""
 
     address: bytes
     interface: int
     operation: int
+    to: Requester | None = None
 
 
 class _Burst:
@@ -41,10 +48,12 @@ class _Entry(NamedTuple):
     address: bytes
     interface: int
     burst: _Burst
+    to: Requester | None = None
 
 
 class GratuitousSchedule:
-    """Bursts under way. Each round is one ARP request and one ARP reply form an address and interface.
+    """Bursts under way. Each round is one ARP request and one ARP reply form an address and interface; a burst may tell
+    single hosts as well.
 
     At most `frames_per_s` frames a second leave, `burst` of them at once. The first frame of every address goes before
     the second of any; a round that comes too late for its time is left out, never made up for.
@@ -59,11 +68,19 @@ class GratuitousSchedule:
         self._ready: list[_Entry] = []
         self._serial = 0
 
-    def start(self, address: bytes, interface: int, *, now: float) -> None:
-        """Begin a burst at `now`; one that is under way for the same address and interface begins again."""
+    def start(
+        self, address: bytes, interface: int, *, now: float, directed: Iterable[Requester] = ()
+    ) -> None:
+        """Begin a burst at `now`; one that is under way for the same address and interface begins again.
+
+        The hosts in `directed` are each sent a request of their own DIRECTED_S after its start.
+        """
         burst = _Burst(now)
         self._bursts.setdefault(address, {})[interface] = burst
         self._enqueue(0, now, address, interface, burst)
+        for host in directed:
+            for offset in DIRECTED_S:
+                self._enqueue(_DIRECTED_STEP, now + offset, address, interface, burst, to=host)
 
     def repeat(self, address: bytes, interface: int, *, now: float) -> None:
         """Send one round now; a burst that is under way begins again."""
@@ -97,9 +114,9 @@ class GratuitousSchedule:
         for entry in entries:
             if not self._alive(entry):
                 continue
-            if entry.due < now:
+            if entry.due < now and entry.to is None:
                 self._schedule_next_round(entry, now)
-            else:
+            elif entry.due >= now:
                 heapq.heappush(self._waiting, (entry.due, entry))
 
     def next_deadline(self) -> float | None:
@@ -119,7 +136,12 @@ class GratuitousSchedule:
             entry = heapq.heappop(self._ready)
             if not self._alive(entry):
                 continue
+            if entry.to is not None and now >= entry.burst.started + ROUNDS_S[-1]:
+                continue
             self._allowed_at += self._interval
+            if entry.to is not None:
+                frames.append(Due(entry.address, entry.interface, REQUEST, entry.to))
+                continue
             form = entry.step % len(_OPERATIONS)
             frames.append(Due(entry.address, entry.interface, _OPERATIONS[form]))
             if form + 1 < len(_OPERATIONS):
@@ -145,10 +167,18 @@ class GratuitousSchedule:
         self._enqueue(index * len(_OPERATIONS), due, entry.address, entry.interface, entry.burst)
 
     def _enqueue(
-        self, step: int, due: float, address: bytes, interface: int, burst: _Burst, *, ready: bool = False
+        self,
+        step: int,
+        due: float,
+        address: bytes,
+        interface: int,
+        burst: _Burst,
+        *,
+        ready: bool = False,
+        to: Requester | None = None,
     ) -> None:
         self._serial += 1
-        entry = _Entry(step, due, self._serial, address, interface, burst)
+        entry = _Entry(step, due, self._serial, address, interface, burst, to)
         if ready:
             heapq.heappush(self._ready, entry)
         else:

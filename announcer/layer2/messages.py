@@ -133,13 +133,6 @@ class InterfaceFailed(NamedTuple):
     detail: str
 
 
-class LinkHeard(NamedTuple):
-    """On an interface somebody answers us again, or nobody does any more although several would have to: it is deaf or gone."""
-
-    interface: str
-    heard: bool
-
-
 class AddressCounters(NamedTuple):
     """Frames for one address since the responder started."""
 
@@ -173,6 +166,14 @@ class ForeignAnswer(NamedTuple):
     member: bytes
 
 
+class LinkProven(NamedTuple):
+    """Nobody is heard on the interface any more although several must be there, or it is down (`proven` False), or somebody
+    is again."""
+
+    interface: str
+    proven: bool
+
+
 class MemberEvidence(NamedTuple):
     """What the wire said of a member (hashed name); `proven`: somebody else was heard meanwhile."""
 
@@ -194,10 +195,10 @@ ResponderEvent: TypeAlias = (
     | Stalled
     | InterfacesChanged
     | InterfaceFailed
-    | LinkHeard
     | Counters
     | ClaimChanged
     | ForeignAnswer
+    | LinkProven
     | MemberEvidence
     | Exited
 )
@@ -224,7 +225,7 @@ class _Kind(IntEnum):
     CLAIM = 24
     FOREIGN = 25
     EVIDENCE = 26
-    LINK_HEARD = 27
+    LINK = 27
 
 
 _COMMAND = struct.Struct("!BId")
@@ -385,6 +386,8 @@ def _encode_event(event: ResponderEvent) -> list[bytes]:
             return [_FOREIGN.pack(_Kind.FOREIGN, address.packed, mac, member or _NOBODY)]
         case MemberEvidence(name, answer, proven):
             return [_EVIDENCE.pack(_Kind.EVIDENCE, name, answer, proven)]
+        case LinkProven(interface, proven):
+            return [bytes([_Kind.LINK, proven]) + _text(interface)]
         case LeaseExpired(at, epoch):
             return [_LEASE_EXPIRED.pack(_Kind.LEASE_EXPIRED, at, epoch)]
         case Stalled(at, seconds):
@@ -394,8 +397,6 @@ def _encode_event(event: ResponderEvent) -> list[bytes]:
         case InterfaceFailed(interface, detail):
             name = _text(interface)
             return [bytes([_Kind.INTERFACE_FAILED, len(name)]) + name + _text(detail)]
-        case LinkHeard(interface, heard):
-            return [bytes([_Kind.LINK_HEARD, heard]) + _text(interface)]
         case Counters(addresses, drops):
             return _encode_counters(addresses, drops)
         case Exited(detail):
@@ -433,8 +434,6 @@ def _decode_events(message: bytes) -> list[ResponderEvent]:
         case _Kind.INTERFACE_FAILED:
             end = 2 + message[1]
             return [InterfaceFailed(message[2:end].decode(), message[end:].decode())]
-        case _Kind.LINK_HEARD:
-            return [LinkHeard(message[2:].decode(), bool(message[1]))]
         case _Kind.COUNTERS:
             return [_decode_counters(message)]
         case _Kind.CLAIM:
@@ -448,6 +447,8 @@ def _decode_events(message: bytes) -> list[ResponderEvent]:
         case _Kind.EVIDENCE:
             _, name, answer, proven = _EVIDENCE.unpack(message)
             return [MemberEvidence(name, Answer(answer), bool(proven))]
+        case _Kind.LINK:
+            return [LinkProven(message[2:].decode(), bool(message[1]))]
         case _Kind.EXITED:
             return [Exited(message[1:].decode())]
         case kind:

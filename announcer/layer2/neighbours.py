@@ -25,6 +25,10 @@ MAX_HOMES: Final = 65_536
 WITNESSES: Final = 2
 """Members asked beside a question to prove that our own link works; the gateway is asked too."""
 _ASK_AGAIN_S: Final = 0.02
+GATEWAY_MISSES: Final = 4
+"""Questions without an answer after which a gateway is not expected to answer any more, until it does."""
+GATEWAY_UNICAST: Final = 2
+"""Questions without an answer after which a gateway may have another MAC: it is asked for by broadcast then."""
 _NOWHERE: Final = b"\x00" * 6
 
 Outgoing = tuple[int, bytes]
@@ -39,6 +43,17 @@ class Neighbour(NamedTuple):
     heard: float
 
 
+class _Gateway:
+    """A default gateway: `mac` is where it answered from, empty before it did; `unanswered` counts questions since."""
+
+    __slots__ = ("address", "mac", "unanswered")
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+        self.mac = b""
+        self.unanswered = 0
+
+
 class Neighbours:
     """Members heard on each interface and the proof that the link works. Names are hashed (signed.name_hash).
 
@@ -50,12 +65,10 @@ class Neighbours:
         self.frames: list[Outgoing] = []
         self.interfaces: dict[int, InterfaceView] = {}
         self._heard: dict[int, dict[bytes, Neighbour]] = {}
-        self._silent: set[int] = set()
         self._prefixes: dict[str, tuple[IPv4Network, ...]] = {}
         self._homes: dict[bytes, tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
-        self._gateways: dict[int, bytes] = {}
-        self._gateway_seen: dict[int, Neighbour] = {}
+        self._gateways: dict[int, _Gateway] = {}
         self._proved: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
@@ -68,9 +81,8 @@ class Neighbours:
         """Take note of the interfaces in use; on those that came up or changed, say hello."""
         before, self.interfaces = self.interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            for known in (self._heard, self._proved, self._asked, self._gateway_seen):
+            for known in (self._heard, self._proved, self._asked):
                 known.pop(index, None)
-            self._silent.discard(index)
         self._homes.clear()
         for index, view in interfaces.items():
             if before.get(index) != view:
@@ -82,27 +94,17 @@ class Neighbours:
     def home(self, address: bytes) -> tuple[int, ...]:
         """The interfaces in use on whose segment an address belongs, none where its segment is down here.
 
-        Those with a prefix that holds the address; all of them where no interface, up or down, has such a prefix. None
-        on which nobody answers us.
+        Those with a prefix that holds the address; all of them where no interface, up or down, has such a prefix.
         """
         home = self._homes.get(address)
         if home is None:
             known = IPv4Address(address)
             names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
-            home = tuple(
-                index
-                for index, view in self.interfaces.items()
-                if (view.name in names or not names) and index not in self._silent
-            )
+            home = tuple(i for i, view in self.interfaces.items() if view.name in names or not names)
             if len(self._homes) >= MAX_HOMES:
                 self._homes.clear()
             self._homes[address] = home
         return home
-
-    def set_silent(self, interface: int, *, silent: bool) -> None:
-        """Nobody answers us on an interface any more, or somebody does again."""
-        (self._silent.add if silent else self._silent.discard)(interface)
-        self._homes.clear()
 
     def _remember_prefixes(self, view: InterfaceView) -> None:
         """Prefixes outlive a link that goes down: its addresses have not moved to another segment."""
@@ -115,7 +117,13 @@ class Neighbours:
 
     def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
         """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
-        self._gateways = dict(gateways)
+        before = self._gateways
+        self._gateways = {
+            index: known
+            if (known := before.get(index)) is not None and known.address == address
+            else _Gateway(address)
+            for index, address in gateways.items()
+        }
 
     def introduce(self, signer: Signer, now: float) -> None:
         """Be this member from now on and say hello."""
@@ -123,6 +131,10 @@ class Neighbours:
         for index in self.interfaces:
             self._say_hello(index, welcome=True)
         self._hello_at = now + HELLO_S
+
+    def greet(self, interface: int) -> None:
+        """Say hello to everybody on the interface, some of whom may have come while nothing was heard there."""
+        self._say_hello(interface, welcome=True)
 
     def set_alive(self, names: Iterable[bytes], *, alive: bool) -> None:
         """Take note of which members the ring holds alive."""
@@ -148,13 +160,13 @@ class Neighbours:
         view = self.interfaces.get(interface)
         if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
             self._proved[interface] = now
-            if frame.sender_ip == self._gateways.get(interface):
-                self._gateway_seen[interface] = Neighbour(frame.sender_mac, frame.sender_ip, now)
-
-    def gateway(self, interface: int) -> Neighbour | None:
-        """The gateway of an interface, as it answered last; None where it never did or is another now."""
-        seen = self._gateway_seen.get(interface)
-        return seen if seen is not None and seen.address == self._gateways.get(interface) else None
+            gateway = self._gateways.get(interface)
+            if gateway is not None and gateway.address == frame.sender_ip:
+                # The first that answers stays: a host that answers everything must not take the gateway's place.
+                if not gateway.mac or gateway.unanswered >= GATEWAY_UNICAST:
+                    gateway.mac = frame.sender_mac
+                if gateway.mac == frame.sender_mac:
+                    gateway.unanswered = 0
 
     def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
         """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
@@ -199,34 +211,41 @@ class Neighbours:
 
     def has_witness(self, interface: int, but: bytes | None = None) -> bool:
         """Whether anybody on the interface can prove that the link works: a living member, or a gateway that answers."""
-        return self._gateway_answers(interface) or any(
-            name != but for name in self._heard.get(interface, {}).keys() & self._alive
-        )
+        return self._expects_gateway(interface) or self.has_members(interface, but)
 
-    def count_witnesses(self, interface: int) -> int:
-        """How many on the interface would answer if our link to them worked."""
-        members = self._heard.get(interface, {}).keys() & self._alive
-        return len(members) + self._gateway_answers(interface)
+    def has_members(self, interface: int, but: bytes | None = None) -> bool:
+        """Whether a member that lives was heard on the interface."""
+        members = self._heard.get(interface, {})
+        return any(name != but for name in members.keys() & self._alive)
 
-    def _gateway_answers(self, interface: int) -> bool:
-        return interface in self._gateways and interface in self._proved
+    def members_on(self, interface: int) -> int:
+        """How many living members were heard on the interface."""
+        return len(self._heard.get(interface, {}).keys() & self._alive)
+
+    def gateway_answers(self, interface: int) -> bool:
+        """Whether the interface has a gateway that answered when it was asked lately."""
+        gateway = self._gateways.get(interface)
+        return gateway is not None and bool(gateway.mac) and gateway.unanswered < GATEWAY_MISSES
+
+    def gateway_at(self, interface: int) -> tuple[bytes, bytes] | None:
+        """MAC and address of the interface's gateway, None where there is none or it never answered."""
+        gateway = self._gateways.get(interface)
+        return (gateway.mac, gateway.address) if gateway is not None and gateway.mac else None
+
+    def _expects_gateway(self, interface: int) -> bool:
+        gateway = self._gateways.get(interface)
+        return gateway is not None and bool(gateway.mac)
 
     def proved_since(self, interface: int, moment: float) -> bool:
         """Whether somebody was heard on the interface since then."""
-        return self.proved_at(interface) >= moment
-
-    def proved_at(self, interface: int) -> float:
-        """When somebody was last heard on the interface (monotonic seconds)."""
-        return self._proved.get(interface, float("-inf"))
+        return self._proved.get(interface, float("-inf")) >= moment
 
     def ask_witnesses(self, interface: int, nonce: bytes, now: float, *, but: bytes | None = None) -> None:
         """Ask the gateway and some members where they are; their answers prove the link. Costs nothing when repeated."""
         if now - self._asked.get(interface, float("-inf")) < _ASK_AGAIN_S:
             return
         self._asked[interface] = now
-        gateway = self._gateways.get(interface)
-        if gateway is not None:
-            self.frames.append((interface, self._where_is(interface, gateway, arp.BROADCAST).encode()))
+        self._ask_gateway(interface)
         witnesses = self.witnesses(interface, but)
         self._turn += 1
         for step in range(min(WITNESSES, len(witnesses))):
@@ -234,15 +253,25 @@ class Neighbours:
             self.question(interface, witness.address, nonce, to=witness.mac)
 
     def ask_one(self, interface: int, nonce: bytes) -> None:
-        """Ask one member where it is, each in turn; the gateway where there is none."""
+        """Ask a single neighbour where it is, the gateway or a member, another one each time."""
         witnesses = self.witnesses(interface)
         self._turn += 1
-        if witnesses:
-            witness = witnesses[self._turn % len(witnesses)]
-            self.question(interface, witness.address, nonce, to=witness.mac)
-        elif interface in self._gateways:
-            request = self._where_is(interface, self._gateways[interface], arp.BROADCAST)
-            self.frames.append((interface, request.encode()))
+        turn = self._turn % (len(witnesses) + (interface in self._gateways) or 1)
+        if turn < len(witnesses):
+            self.question(interface, witnesses[turn].address, nonce, to=witnesses[turn].mac)
+        else:
+            self._ask_gateway(interface)
+
+    def _ask_gateway(self, interface: int) -> None:
+        """Ask the gateway at its own MAC where that is known: whatever answers to a broadcast would end up in the
+        kernel's neighbour table of this node, and the last answer wins there."""
+        gateway = self._gateways.get(interface)
+        if gateway is None:
+            return
+        known = gateway.mac and gateway.unanswered < GATEWAY_UNICAST
+        to = gateway.mac if known else arp.BROADCAST
+        gateway.unanswered += 1
+        self.frames.append((interface, self._where_is(interface, gateway.address, to).encode()))
 
     # What is said
 
@@ -269,13 +298,6 @@ class Neighbours:
                 neighbour.mac, view.mac, REPLY, view.mac, address, neighbour.mac, neighbour.address
             )
             self.frames.append((index, self.signer.sign(frame, Kind.OFFER)))
-
-    def tell_owner(self, interface: int, address: bytes, host: bytes, mac: bytes) -> None:
-        """Ask a host where it is in the name of an address, so that it learns who has the address (RFC 826)."""
-        view = self.interfaces.get(interface)
-        if view is not None:
-            frame = ArpFrame(mac, view.mac, REQUEST, view.mac, address, _NOWHERE, host)
-            self.frames.append((interface, frame.encode()))
 
     def next_deadline(self) -> float | None:
         """When the next hello is due (monotonic seconds)."""

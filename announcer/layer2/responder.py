@@ -23,6 +23,7 @@ from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannou
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
+from announcer.layer2.linkproof import CHECK_S, EXPECTED, LinkProof
 from announcer.layer2.messages import (
     Add,
     AddressCounters,
@@ -37,7 +38,7 @@ from announcer.layer2.messages import (
     InterfacesChanged,
     Introduce,
     LeaseExpired,
-    LinkHeard,
+    LinkProven,
     MemberEvidence,
     Members,
     Remove,
@@ -47,8 +48,8 @@ from announcer.layer2.messages import (
     Withdrawn,
 )
 from announcer.layer2.neighbours import Neighbours, Outgoing
-from announcer.layer2.ownlink import QUORUM, OwnLinks
-from announcer.layer2.requesters import Requesters
+from announcer.layer2.requesters import Requester, Requesters
+from announcer.layer2.reunion import Reunion
 from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
@@ -117,9 +118,11 @@ class ArpResponder:
         self._neighbours = Neighbours()
         self._claims = ClaimBook(self._neighbours, entropy, now=now)
         self._questions = MemberQuestions(self._neighbours, entropy)
-        self._own_links = OwnLinks(self._neighbours, entropy)
-        self._requesters = Requesters(self._neighbours)
-        self._unheard: set[str] = set()
+        self._link = LinkProof(self._neighbours, entropy)
+        self._watch_at = now
+        self._unproven: set[str] = set()
+        self._requesters = Requesters()
+        self._reunion = Reunion(self._neighbours, entropy)
         self._alarmed: dict[tuple[bytes, bytes], float] = {}
 
     def observe(self, now: float) -> bool:
@@ -143,7 +146,7 @@ class ArpResponder:
         """
         if not self.observe(now) and self.stalled:
             self.stalled = False
-            self._own_links.restart(now)
+            self._link.restart(now)
             self._claims.fence(now)
             self._follow(now)
 
@@ -156,7 +159,10 @@ class ArpResponder:
                 self._neighbours.set_alive(names, alive=alive)
                 if alive:
                     self._neighbours.meet(names, now)
+                    self._reunion.back(names)
                     self._claims.cut_ended(now)
+                else:
+                    self._reunion.gone(names, now)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:
@@ -194,20 +200,25 @@ class ArpResponder:
             return
         before, self._interfaces = self._interfaces, wanted
         gone = [view for index, view in before.items() if index not in wanted]
-        lost = [view.name for view in gone if self._neighbours.count_witnesses(view.index) >= QUORUM]
+        lost = [view.name for view in gone if self._neighbours.members_on(view.index) >= EXPECTED]
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
-                self._requesters.forget_interface(index)
+                self._requesters.stop_interface(index)
                 self._announced = {key for key in self._announced if key[1] != index}
         for index, view in wanted.items():
             if index not in before or before[index].mac != view.mac:
                 for address in self._table:
-                    self._schedule.start(address, index, now=now)
+                    self._make_known(address, index, now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
         self._neighbours.set_interfaces(wanted, now)
-        self._links_came_and_went(lost, [view.name for index, view in wanted.items() if index not in before])
+        for name in lost:
+            self._tell_proven(name, proven=False)
+        for index, view in wanted.items():
+            if index not in before:
+                self._tell_proven(view.name, proven=True)
         self._claims.interfaces_changed(now)
+        self._link.watch(self._claims.sole_homes(), now)
         self._follow(now)
 
     def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
@@ -251,7 +262,7 @@ class ArpResponder:
         """Return the gratuitous frames to send now. Report each to `frame_sent`."""
         self._expire_if_due(now)
         return [
-            (due, self._gratuitous(due, view))
+            (due, self._news(due, view))
             for due in self._schedule.take(now)
             if (view := self._interfaces.get(due.interface)) is not None
         ]
@@ -270,6 +281,8 @@ class ArpResponder:
         if not success:
             self._drop(DropReason.ERROR, now)
             return
+        if due.to is not None:
+            return
         tally.gratuitous += 1
         self._count(due.address, now)
         key = (due.address, due.interface)
@@ -285,9 +298,10 @@ class ArpResponder:
             report_at,
             self._schedule.next_deadline(),
             self._claims.next_deadline(),
-            self._requesters.next_deadline(),
+            self._reunion.next_deadline(),
             self._questions.next_deadline(),
-            self._own_links.next_deadline() if self._neighbours.signer is not None else None,
+            self._link.next_deadline(),
+            self._watch_at if len(self._claims) else None,
             self._neighbours.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -297,11 +311,9 @@ class ArpResponder:
         self._expire_if_due(now)
         self._claims.handle_timer(now)
         self._questions.handle_timer(now)
-        if self._neighbours.signer is not None:
-            self._own_links.handle_timer(now)
-            self._follow_links(now)
+        self._watch_links(now)
         self._neighbours.handle_timer(now)
-        self._requesters.handle_timer(now, self._table)
+        self._reunion.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
@@ -314,6 +326,25 @@ class ArpResponder:
             self._outputs.append(
                 Counters({IPv4Address(a): self._counters(a) for a in counted}, dict(self._drops))
             )
+
+    def _watch_links(self, now: float) -> None:
+        """See whether the links that addresses depend on carry frames; an address behind a lost one is let go."""
+        if now >= self._watch_at:
+            self._watch_at = now + CHECK_S
+            self._link.watch(self._claims.sole_homes(), now)
+        self._link.handle_timer(now)
+        for index, proven in self._link.take_changes():
+            if proven:
+                self._neighbours.greet(index)
+            else:
+                self._claims.link_lost(index, now)
+            self._tell_proven(self._interfaces[index].name, proven=proven)
+
+    def _tell_proven(self, name: str, *, proven: bool) -> None:
+        """An interface on which members were heard and that is gone is as lost as one that carries nothing."""
+        if proven is (name in self._unproven):
+            (self._unproven.discard if proven else self._unproven.add)(name)
+            self._outputs.append(LinkProven(name, proven))
 
     def take_outputs(self) -> list[ResponderEvent]:
         """Return what happened since the last call, oldest first."""
@@ -331,6 +362,8 @@ class ArpResponder:
         if isinstance(heard, DropReason):
             return heard
         trailer = signed.read(frame) if self._neighbours.signer is not None and not foreign else None
+        if trailer is None and not foreign:
+            self._requesters.hear(interface, heard, now)
         if trailer is not None and trailer.kind is not Kind.QUESTION:
             self._receive_signed(interface, heard, trailer, now)
             return DropReason.SIGNED
@@ -340,8 +373,6 @@ class ArpResponder:
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
-        if trailer is None and not foreign:
-            self._requesters.remember(interface, heard, now)
         if trailer is not None:
             return self._answer_question(interface, heard, trailer, reply, now)
         if isinstance(reply, DropReason):
@@ -386,7 +417,10 @@ class ArpResponder:
         at_home = interface in self._neighbours.home(address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
-            asked = self._questions.nonce(name)
+            lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
+            known = lost is not None and signer.verifies(heard, trailer, lost)
+            if known and self._reunion.answered(name):
+                self._claims.cut_ended(now)
             if asked is not None and signer.verifies(heard, trailer, asked):
                 self._questions.answered(name)
             elif at_home and any(
@@ -399,6 +433,7 @@ class ArpResponder:
                     welcome = bool(trailer.flags & FLAG_GO)
                     self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
                 case Kind.ANNOUNCEMENT if at_home:
+                    self._requesters.share(address)
                     self._claims.announced(address, trailer, now)
                 case Kind.OFFER if at_home:
                     self._claims.offered(address, now)
@@ -406,7 +441,19 @@ class ArpResponder:
                     pass
         self._follow(now)
 
-    def _gratuitous(self, due: Due, view: InterfaceView) -> bytes:
+    def _make_known(self, address: bytes, index: int, now: float) -> None:
+        """Tell everybody on the interface, and those one by one who are known to have use for it."""
+        hosts = self._requesters.of(index, address, now)
+        gateway = self._neighbours.gateway_at(index)
+        if gateway is not None and all(host.address != gateway[1] for host in hosts):
+            hosts.append(Requester(*gateway))
+        self._schedule.start(address, index, now=now, directed=hosts)
+
+    def _news(self, due: Due, view: InterfaceView) -> bytes:
+        if due.to is not None:
+            return arp.directed(
+                mac=view.mac, address=due.address, to_mac=due.to.mac, to_address=due.to.address
+            ).encode()
         frame = arp.gratuitous(due.operation, mac=view.mac, address=due.address)
         signer = self._neighbours.signer
         return signer.sign(frame, Kind.ANNOUNCEMENT) if signer is not None else frame.encode()
@@ -431,28 +478,6 @@ class ArpResponder:
         ]
         if not self._table and not len(self._claims):
             self._lease_ends = None
-
-    def _follow_links(self, now: float) -> None:
-        """Where nobody answers us any more, our addresses are reachable for nobody: give them up."""
-        for index, heard in self._own_links.take_results():
-            view = self._interfaces.get(index)
-            if view is not None:
-                self._neighbours.set_silent(index, silent=not heard)
-                self._tell_heard(view.name, heard=heard)
-                self._claims.interfaces_changed(now)
-
-    def _links_came_and_went(self, lost: Iterable[str], found: Iterable[str]) -> None:
-        """A link that went with several members on it has not stopped to be the segment of its addresses."""
-        for name in lost:
-            self._tell_heard(name, heard=False)
-        for name in found:
-            self._tell_heard(name, heard=True)
-
-    def _tell_heard(self, name: str, *, heard: bool) -> None:
-        if heard is not (name in self._unheard):
-            return
-        (self._unheard.discard if heard else self._unheard.add)(name)
-        self._outputs.append(LinkHeard(name, heard))
 
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
@@ -498,9 +523,9 @@ class ArpResponder:
         if address not in self._tallies and len(self._tallies) >= MAX_COUNTED:
             self._tallies = dict(self._table)
         self._table[address] = self._tallies.setdefault(address, _Tally())
+        self._requesters.share(address)
         for index in self._interfaces:
-            self._schedule.start(address, index, now=now)
-            self._requesters.start(address, index, now)
+            self._make_known(address, index, now)
 
     def _remove(self, address: bytes) -> None:
         if self._table.pop(address, None) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import BinaryIO
 
 import anyio
@@ -44,8 +44,11 @@ def _memory_file(name: str) -> BinaryIO:
     return open(os.memfd_create(name), "w+b")
 
 
-async def run_tool(arguments: Sequence[str], text: str = "") -> str:
-    """Run a program with `text` as its input; what it printed. Raises LabError with its complaint."""
+async def run_tool(arguments: Sequence[str], text: str = "", *, allowed: Collection[int] = (0,)) -> str:
+    """Run a program with `text` as its input; what it printed.
+
+    Raises LabError with its complaint for any other exit status than the `allowed` ones.
+    """
     with _memory_file("input") as given, _memory_file("output") as printed:
         given.write(text.encode())
         given.seek(0)
@@ -64,7 +67,7 @@ async def run_tool(arguments: Sequence[str], text: str = "") -> str:
             process.wait()
         printed.seek(0)
         output = printed.read().decode("utf-8", "replace")
-    if process.returncode != 0:
+    if process.returncode not in allowed:
         raise LabError(f"{' '.join(arguments)}: exit {process.returncode}: {' '.join(output.split())[:800]}")
     return output
 

@@ -19,7 +19,7 @@ from chaos.scenarios.ringport import RING_PORT, block, unblock
 from chaos.stage import Stage, until
 
 _ADDED = "echo-during-the-cut"
-_HELD_WITHIN_S = 30.0
+_HELD_WITHIN_S = 40.0
 _ANNOUNCED_WITHIN_S = 10.0
 
 
@@ -88,7 +88,8 @@ async def _until_held(stage: Stage, node: str, began: float) -> None:
     scene.facts["held_s"] = time.monotonic() - began
     service = next(name for name, vip in (await stage.services()).items() if vip == scene.vip)
     where = ["--kubeconfig", str(stage.lab.kubeconfig), "--node", heirs[0]]
-    said = await run_tool([sys.executable, "-m", "vipring", "explain", service, *where])
+    # Its exit status is 1 for an owner that does not announce.
+    said = await run_tool([sys.executable, "-m", "vipring", "explain", service, *where], allowed=(0, 1))
     scene.require(f"held: {node} answers for it" in said, f"explain on {heirs[0]} does not say held: {said}")
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import IPv4Address
 from typing import Literal, TypeAlias
 
 from announcer.layer2.responder import GAP_S
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Segment
 
-Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut", "dark"]
-KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "dark")
+Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "gateway", "host"]
+KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "gateway", "host")
+OF_SEGMENT: frozenset[Kind] = frozenset({"gateway", "host"})
+"""Faults of the segment, not of a node: the gateway is away, a host answers everything."""
 
 VERDICT_S = (0.42, 0.62)
 """Four misses of the fast lane and the word that spreads."""
@@ -21,13 +25,19 @@ SLOW_VERDICT_S = (1.0, 6.0)
 WORD_S = (0.0, 0.3)
 """A member that is back is known."""
 START_S = 0.8
+SUPPRESSING = 0.25
+"""Share of the schedules behind a switch that suppresses broadcasts."""
 LEASE_S = 1.5
 TWO_S = 0.5
 """Longest time with two owners on a segment that is whole."""
 TWO_LOSSY_S = 0.8
 NONE_S = 3.0
 """Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
-SETTLE_S = 9.0
+NONE_DEAF_S = 4.0
+"""The same where a data path may be dead while the ring runs: up to 2 s until the owner is sure of it."""
+HELD_S = 1.5
+"""Longest time that a claim stays held while its holder does not announce: three polls, and one more that is lost."""
+SETTLE_S = 11.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,7 @@ class Schedule:
     seed: int
     nodes: int
     loss: float
+    suppressing: bool
     faults: tuple[Fault, ...]
 
 
@@ -63,7 +74,9 @@ def draw(seed: int) -> Schedule:
         )
         for _ in range(rng.randint(1, 6))
     ]
-    return Schedule(seed, nodes, rng.choice((0.0, 0.0, 0.01)), tuple(sorted(faults, key=lambda f: f.at)))
+    loss = rng.choice((0.0, 0.0, 0.01))
+    suppressing = rng.random() < SUPPRESSING
+    return Schedule(seed, nodes, loss, suppressing, tuple(sorted(faults, key=lambda f: f.at)))
 
 
 class BrokenPromiseError(AssertionError):
@@ -76,15 +89,23 @@ class Trial:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.segment = Segment(
-            nodes=schedule.nodes, vips=2, rng=random.Random(schedule.seed), loss=schedule.loss
+            nodes=schedule.nodes,
+            vips=2,
+            rng=random.Random(schedule.seed),
+            loss=schedule.loss,
+            suppressing=schedule.suppressing,
         )
-        self.segment.on_able = self._word_of
+        self.segment.able_changed = self._spread
         self.ring_cut: set[Node] = set()
         self.busy: set[Node] = set()
+        self.busy_segment: set[Kind] = set()
+        self.none_s = NONE_DEAF_S if any(fault.kind == "deaf" for fault in schedule.faults) else NONE_S
         self.quiet = self.segment.now
         self.whole = self.segment.now
+        self.first = math.inf
         self.two: dict[object, float] = {}
         self.none: dict[object, float] = {}
+        self.vain: dict[object, float] = {}
         self.worst_two = self.worst_none = 0.0
 
     def play(self) -> None:
@@ -94,6 +115,7 @@ class Trial:
             segment.at(self._draw((0.0, 0.2)), partial(self._meet, node, node.life))
         segment.run(3.0)
         self.quiet = self.whole = segment.now
+        self.first = segment.now + min(fault.at for fault in self.schedule.faults)
         for fault in self.schedule.faults:
             segment.at(fault.at, partial(self._begin, fault))
         end = max(fault.at + fault.lasts for fault in self.schedule.faults)
@@ -134,19 +156,22 @@ class Trial:
 
     def _learn(self, node: Node, other: Node, life: object, *, reaches: bool) -> None:
         if node.life is life and self._reaches(node, other) == reaches:
-            node.think(partial(node.sees, other.name, alive=reaches, able=other.able))
+            node.think(partial(node.sees, other.name, alive=reaches, able=other.able or not reaches))
 
-    def _word_of(self, node: Node) -> None:
-        """A member says that it may be elected no longer, or again."""
-        for other in self.segment.nodes:
-            if other is not node and other.up:
+    def _spread(self, changed: Node) -> None:
+        """A member says that it may own addresses, or may not."""
+        for node in self.segment.nodes:
+            if node is not changed and node.up:
                 self.segment.at(
-                    self._draw(WORD_S), partial(self._learn, other, node, other.life, reaches=True)
+                    self._draw(WORD_S), partial(self._learn, node, changed, node.life, reaches=True)
                 )
 
     # Faults
 
     def _begin(self, fault: Fault) -> None:
+        if fault.kind in OF_SEGMENT:
+            self._begin_of_segment(fault)
+            return
         node = self.segment.nodes[fault.node]
         if node in self.busy or not node.up:
             return
@@ -167,17 +192,40 @@ class Trial:
                 node.hung = True
             case "cut":
                 node.side = 1
+            case "deaf":
+                node.deaf = True
             case "ring-cut":
                 self.ring_cut.add(node)
                 verdict = SLOW_VERDICT_S
-            case "dark":
-                node.dark = True
+            case _:
+                raise AssertionError(fault.kind)
         if fault.kind == "hang":
             self.segment.at(LEASE_S, partial(self._given_up, node, node.life))
-        elif fault.kind != "dark":
+        else:
             self._refresh(verdict)
         lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
         self.segment.at(lasts, partial(self._end, fault, node))
+
+    def _begin_of_segment(self, fault: Fault) -> None:
+        if fault.kind in self.busy_segment:
+            return
+        self.busy_segment.add(fault.kind)
+        self.quiet = self.segment.now
+        self.segment.note("segment", f"-- {fault.kind} for {fault.lasts} s")
+        if fault.kind == "gateway":
+            self.segment.gateway_up = False
+        else:
+            self.segment.host_since = self.segment.now
+        self.segment.at(fault.lasts, partial(self._end_of_segment, fault.kind))
+
+    def _end_of_segment(self, kind: Kind) -> None:
+        self.busy_segment.discard(kind)
+        self.quiet = self.segment.now
+        self.segment.note("segment", f"-- {kind} ends")
+        if kind == "gateway":
+            self.segment.gateway_up = True
+        else:
+            self.segment.host_since = None
 
     def _given_up(self, node: Node, life: object) -> None:
         """A hung speaker's lease is over: nothing of it answers any more, and the ring holds it dead."""
@@ -208,11 +256,12 @@ class Trial:
             case "cut":
                 node.side = 0
                 self.whole = self.segment.now
+            case "deaf":
+                node.deaf = False
             case "ring-cut":
                 self.ring_cut.discard(node)
-            case "dark":
-                node.dark = False
-                self.whole = self.segment.now
+            case _:
+                raise AssertionError(fault.kind)
         self._refresh(VERDICT_S)
 
     # Promises
@@ -222,13 +271,7 @@ class Trial:
         cut = any(node.side for node in segment.nodes)
         for address in segment.vips:
             owners = segment.owners(address)
-            fit = any(
-                node.up
-                and node.joined
-                and node.able
-                and not (node.side or node.dark or node.stalled or node.hung or node.leaving)
-                for node in segment.nodes
-            )
+            fit = self._can_be_owned(address)
             self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
             self._count(self.none, address, holds=not owners and fit, since=self.quiet)
             two = segment.now - self.two.get(address, segment.now)
@@ -236,8 +279,40 @@ class Trial:
             self.worst_two, self.worst_none = max(self.worst_two, two), max(self.worst_none, none)
             if two > (TWO_LOSSY_S if segment.loss else TWO_S) + SAMPLE_S:
                 raise BrokenPromiseError(f"{' and '.join(owners)} answered for {address} for {two:.2f} s")
-            if none > NONE_S + SAMPLE_S:
+            for name in self._held_too_long(address):
+                raise BrokenPromiseError(f"{name} is held for {address}, which its holder does not announce")
+            if none > self.none_s + SAMPLE_S:
                 raise BrokenPromiseError(f"nobody answered for {address} for {none:.2f} s")
+
+    def _held_too_long(self, address: IPv4Address) -> list[str]:
+        """Whose claim is held for longer than the holder's silence takes to be noticed."""
+        held = self.segment.held_in_vain(address)
+        for node in self.segment.nodes:
+            self._count(self.vain, (address, node), holds=node.name in held, since=self.quiet)
+        return [
+            node.name
+            for node in self.segment.nodes
+            if self.segment.now - self.vain.get((address, node), self.segment.now) > HELD_S
+        ]
+
+    def _can_be_owned(self, address: IPv4Address) -> bool:
+        """Whether a node is there that must answer: one that somebody can prove the link of, and that knew the address and
+        the others' MACs before a host or a cache could answer in their place. Nobody must where a node holds back because
+        a host answers: a speaker that was started anew does not know whose the address was (docs/claims.md, limits)."""
+        segment = self.segment
+        strange = segment.host_since or math.inf
+        if segment.suppressing:
+            strange = min(strange, self.first)
+        sound = [
+            node
+            for node in segment.nodes
+            if node.up and not (node.side or node.deaf or node.stalled or node.hung or node.leaving)
+        ]
+        views = [node.claims.view(address) for node in sound]
+        if any(view is not None and view.state == "conflicted" for view in views):
+            return False
+        fit = any(node.joined and node.since < strange for node in sound)
+        return fit and (segment.gateway_up or len(sound) > 1)
 
     def _count(self, since_when: dict[object, float], key: object, *, holds: bool, since: float) -> None:
         if not holds:
@@ -252,7 +327,7 @@ def shortest(schedule: Schedule) -> tuple[Schedule, str, Sequence[str]]:
     faults = list(schedule.faults)
     position = 0
     while True:
-        candidate = Schedule(schedule.seed, schedule.nodes, schedule.loss, tuple(faults))
+        candidate = replace(schedule, faults=tuple(faults))
         trial = Trial(candidate)
         try:
             trial.play()

@@ -15,7 +15,7 @@ from typing import cast
 
 from announcer.layer2 import arp, signed
 from announcer.layer2.arp import REPLY, ArpFrame
-from announcer.layer2.claims import ANYONE
+from announcer.layer2.claims import ANYONE, State
 from announcer.layer2.handle import Responder
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.messages import (
@@ -25,7 +25,7 @@ from announcer.layer2.messages import (
     HandOver,
     Introduce,
     LeaseExpired,
-    LinkHeard,
+    LinkProven,
     Members,
     Remove,
     Renew,
@@ -40,15 +40,16 @@ from speaker.ring import meta
 KEY = signed.claim_key(b"k" * 32)
 GATEWAY = bytes([198, 18, 0, 1])
 GATEWAY_MAC = bytes.fromhex("0200000000fe")
+HOST_MAC = bytes.fromhex("0200000000fd")
 RENEW_S = 0.25
 SAMPLE_S = 0.01
 LATENCY_S = (0.0001, 0.001)
 WAKE_S = 0.0001
 """What poll and the interpreter take at least."""
+ABLE_AGAIN_S = 5.0
+ANSWERING = (State.ANNOUNCING, State.HANDING_OVER)
 TICK_S = 0.1
 """Longest sleep of a responder process."""
-ABLE_AGAIN_S = 5.0
-"""From the end of a silence on its link until a speaker lets itself be elected again."""
 
 
 class FakeResponder:
@@ -84,13 +85,13 @@ class FakeResponder:
         return self._names.get(hashed, "")
 
 
-def member(name: str) -> MemberView:
-    """A living member of ours, as the ring shows it."""
+def member(name: str, state: MemberState = MemberState.ALIVE) -> MemberView:
+    """A member of ours, as the ring shows it."""
     return MemberView(
         name=name,
         address="198.18.0.9",
         port=7946,
-        state=MemberState.ALIVE,
+        state=state,
         incarnation=1,
         meta=meta("0.1.0", eligible=True),
         versions=Versions(1, 5, 2, 0, 0, 0),
@@ -100,7 +101,7 @@ def member(name: str) -> MemberView:
 
 class Node:
     """One node: a core, and the speaker's half reduced to its view of the ring. `stalled`: the whole process stands still;
-    `hung`: only the deciding half does; `dark`: no frame reaches or leaves it, the ring does. `able`: it may be elected."""
+    `hung`: only the deciding half does; `deaf`: the data port carries nothing, while the ring runs over another network."""
 
     def __init__(self, segment: Segment, number: int) -> None:
         self.segment = segment
@@ -110,7 +111,8 @@ class Node:
         )
         self.up = False
         self.side = 0
-        self.stalled = self.hung = self.leaving = self.dark = False
+        self.deaf = False
+        self.stalled = self.hung = self.leaving = False
         self.start()
 
     @property
@@ -124,10 +126,13 @@ class Node:
         self.core = ArpResponder(now=self.now, entropy=self.segment.rng.randbytes)
         self.core.set_gateways({1: GATEWAY})
         self.core.set_interfaces([self.view], now=self.now)
+        self.states: dict[IPv4Address, tuple[State, bytes]] = {}
+        """State and holder of each claim, as of its last change."""
         self.alive: set[str] = set()
         self.unable: set[str] = set()
-        self.able = self.heard = True
+        self.able = self.able_soon = True
         self.joined = False
+        self.since = self.now
         self.owners: dict[Address, str | None] = {}
         self.responder = FakeResponder(self)
         self.claims = Claims(self.name, cast("Responder", self.responder))
@@ -159,18 +164,33 @@ class Node:
             thought()
 
     def sees(self, name: str, *, alive: bool, able: bool = True) -> None:
-        """The ring tells of a member, and whether it may be elected."""
+        """The ring tells of a member, and whether it may own addresses."""
         if name == self.name or (alive, able) == (name in self.alive, name not in self.unable):
             return
         (self.alive.add if alive else self.alive.discard)(name)
         (self.unable.discard if able else self.unable.add)(name)
-        self.claims.set_members([member(other) for other in self.alive])
+        self.claims.member_changed(member(name, MemberState.ALIVE if alive else MemberState.DEAD))
         if self.joined:
             self.decide()
+
+    def set_able(self, able: bool) -> None:
+        """As the ring keeper does: at once where addresses have to go, after some time where they may come."""
+        self.able_soon = able
+        others = self.alive - self.unable
+        delay = ABLE_AGAIN_S if able and others else 0.0
+        self.segment.at(delay, partial(self.think, partial(self._apply_able, self.life, able)))
+
+    def _apply_able(self, life: object, able: bool) -> None:
+        if life is self.life and self.able_soon == able != self.able:
+            self.able = able
+            self.segment.able_changed(self)
+            if self.joined:
+                self.decide()
 
     def join(self) -> None:
         """The first contact with the ring is complete."""
         self.joined = True
+        self.since = self.now
         self.decide()
 
     def decide(self) -> None:
@@ -178,9 +198,8 @@ class Node:
         if self.leaving:
             return
         before = self.owners
-        own = {self.name} if self.able else set[str]()
-        candidates = (self.alive - self.unable) | own
-        self.owners = {address: self.segment.winner(address, candidates) for address in self.segment.vips}
+        names = self.alive - self.unable | ({self.name} if self.able else set())
+        self.owners = {a: self.segment.winner(a, names) for a in self.segment.vips}
         changes = tuple(
             OwnerChange(ip, ("default/web",), owner, before.get(ip), "memberDead")
             for ip, owner in self.owners.items()
@@ -255,6 +274,10 @@ class Node:
             self.segment.send(self, frame)
             self.core.frame_sent(due, success=True, now=self.now)
         for event in self.core.take_outputs():
+            if isinstance(event, LeaseExpired):
+                self.states.clear()
+            elif isinstance(event, ClaimChanged):
+                self.states[event.address] = (event.state, event.holder)
             self.think(partial(self._hear, event))
         due_at = min(self.core.next_deadline() or self.now + TICK_S, self.now + TICK_S)
         due_at = max(due_at, self.now + WAKE_S)
@@ -269,18 +292,9 @@ class Node:
         elif isinstance(event, ClaimChanged):
             self.claims.changed(event)
             self.segment.note(self.name, event)
-        elif isinstance(event, LinkHeard):
+        elif isinstance(event, LinkProven):
+            self.set_able(event.proven)
             self.segment.note(self.name, event)
-            self.heard = event.heard
-            delay = ABLE_AGAIN_S if event.heard else 0.0
-            self.segment.at(delay, partial(self.think, partial(self._set_able, self.life)))
-
-    def _set_able(self, life: object) -> None:
-        if life is self.life and self.able != self.heard:
-            self.able = self.heard
-            self.segment.on_able(self)
-            if self.joined:
-                self.decide()
 
     def answers(self, address: IPv4Address) -> bool:
         """Whether a request that arrives now would be answered."""
@@ -303,17 +317,24 @@ class Record:
 class Segment:
     """Nodes, gateway and switch. `loss` is the probability that a frame is lost on its way to one receiver."""
 
-    def __init__(self, *, nodes: int, vips: int, rng: random.Random, loss: float = 0.0) -> None:
+    def __init__(
+        self, *, nodes: int, vips: int, rng: random.Random, loss: float = 0.0, suppressing: bool = False
+    ) -> None:
         self.rng = rng
         self.now = 1_000.0
         self.loss = loss
+        self.suppressing = suppressing
+        """Whether the switch answers requests from what it has seen instead of flooding them."""
+        self.gateway_up = True
+        self.host_since: float | None = None
+        """Since when a host is there that answers everything."""
+        self.able_changed: Callable[[Node], None] = lambda _: None
+        self._cache: dict[bytes, bytes] = {}
         self.vips = [IPv4Address(f"198.18.1.{number}") for number in range(vips)]
         self.story: list[str] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
         self.nodes: list[Node] = []
-        self.on_able: Callable[[Node], None] = lambda _: None
-        """Told of a node that may be elected no longer, or again."""
         for number in range(1, nodes + 1):
             self.nodes.append(Node(self, number))
 
@@ -327,27 +348,47 @@ class Segment:
         self.story.append(f"{self.now - 1_000:9.4f} {who} {what}")
 
     def winner(self, address: Address, names: Iterable[str]) -> str | None:
-        """Who ranks first of these; nobody where there is none."""
+        """Who ranks first of these."""
         return min(names, key=lambda name: signed.rank(name, address.packed), default=None)
 
     def send(self, sender: Node, frame: bytes) -> None:
         """A frame leaves a node."""
-        if sender.dark:
+        said = arp.parse(frame)
+        if sender.deaf or not isinstance(said, ArpFrame):
             return
-        destination = frame[:6]
+        gratuitous = said.sender_ip == said.target_ip
+        asks = said.operation == arp.REQUEST and not gratuitous
+        if self.host_since is not None and asks and said.destination == arp.BROADCAST:
+            self._reply(sender, said, HOST_MAC)
+        if self.gateway_up and said.target_ip == GATEWAY and said.destination in (arp.BROADCAST, GATEWAY_MAC):
+            self._reply(sender, said, GATEWAY_MAC)
+        if self.suppressing and sender.side == 0:
+            cached = self._cache.get(said.target_ip)
+            if asks and said.destination == arp.BROADCAST and cached is not None:
+                self._reply(sender, said, cached)
+                return
+            if said.sender_ip != arp.ANY:
+                self._cache[said.sender_ip] = said.sender_mac
         for node in self.nodes:
-            if node is not sender and destination in (arp.BROADCAST, node.view.mac):
+            if node is not sender and said.destination in (arp.BROADCAST, node.view.mac):
                 self._deliver(sender, node, frame)
-        asked = arp.parse(frame)
-        if isinstance(asked, ArpFrame) and asked.target_ip == GATEWAY and not (sender.side or sender.dark):
-            answer = ArpFrame(
-                sender.view.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, sender.view.mac, asked.sender_ip
-            )
-            self._later(lambda: sender.receive(answer.encode()))
+
+    def _reply(self, asker: Node, asked: ArpFrame, mac: bytes) -> None:
+        """Something that is no node answers; it is on the gateway's side."""
+        answer = ArpFrame(
+            asker.view.mac, mac, REPLY, mac, asked.target_ip, asked.sender_mac, asked.sender_ip
+        ).encode()
+
+        def arrive() -> None:
+            if asker.side == 0 and not asker.deaf:
+                asker.receive(answer)
+
+        if asker.side == 0:
+            self._later(arrive)
 
     def _deliver(self, sender: Node, node: Node, frame: bytes) -> None:
         def arrive() -> None:
-            if sender.side == node.side and not node.dark:
+            if sender.side == node.side and not node.deaf:
                 node.receive(frame)
 
         self._later(arrive)
@@ -373,8 +414,23 @@ class Segment:
             self.now, _, call = heapq.heappop(self._events)
             call()
 
-    def owners(self, address: IPv4Address, side: int = 0) -> list[str]:
-        """Who answers for an address on one side of the cut (0: that of the gateway)."""
+    def held_in_vain(self, address: IPv4Address) -> list[str]:
+        """Whose claims are held although the member that they name does not announce the address."""
+        announcing = {
+            signed.name_hash(node.name)
+            for node in self.nodes
+            if node.up and node.states.get(address, (State.IDLE, b""))[0] in ANSWERING
+        }
         return [
-            node.name for node in self.nodes if node.side == side and not node.dark and node.answers(address)
+            node.name
+            for node in self.nodes
+            if node.up and not node.stalled
+            for state, holder in [node.states.get(address, (State.IDLE, b""))]
+            if state is State.HELD and holder not in announcing
+        ]
+
+    def owners(self, address: IPv4Address, side: int = 0) -> list[str]:
+        """Whose answers for an address are heard on one side of the cut (0: that of the gateway)."""
+        return [
+            node.name for node in self.nodes if node.side == side and not node.deaf and node.answers(address)
         ]

@@ -15,8 +15,8 @@ from gossip.simulator import Network, Simulation
 FAST = SwimConfig(fast_lane=FastLaneConfig())
 THREE_MISSES = SwimConfig(fast_lane=FastLaneConfig(misses=3))
 
-IN_TURNS_S = 0.2
-"""Who watches half a rack begins with some of it a miss or two after the others."""
+IN_TURNS_S = 0.1
+"""Some of half a rack are asked a pace late: without a wire the median of 20 was up to 1.21 s in 40 tries, p99 1.35."""
 
 CONFIRMED_S = 4.0
 """Least time that a plain member of a small ring gives a suspect (memberlist's LAN settings)."""
@@ -78,23 +78,21 @@ def test_where_the_wire_is_silent_all_know_of_a_death_in_half_a_second(
         chosen = random.Random(seed + run).sample(names, victims)
         times.append(crash(simulation, names, chosen, 10.0))
         assert dead(simulation) == set(chosen)
-    in_turns_s = IN_TURNS_S if victims > 1 else 0.0
-    assert percentile(times, 0.5) <= median_s + in_turns_s
-    assert percentile(times, 0.99) <= p99_s + in_turns_s
+    assert percentile(times, 0.5) <= median_s
+    assert percentile(times, 0.99) <= p99_s
 
 
 @pytest.mark.parametrize(("members", "victims"), [(3, 1), (5, 1), (10, 1), (5, 2), (10, 5)])
 @pytest.mark.timeout(180)
 def test_without_a_wire_it_takes_a_second(seed: int, members: int, victims: int) -> None:
     times = []
-    for run in range(10):
+    for run in range(20):
         simulation, names = ring(members, seed + run, wire=False)
         chosen = random.Random(seed + run).sample(names, victims)
         times.append(crash(simulation, names, chosen, 10.0))
         assert dead(simulation) == set(chosen)
-    in_turns_s = IN_TURNS_S if victims > 1 else 0.0
-    assert percentile(times, 0.5) <= 1.2 + in_turns_s
-    assert percentile(times, 0.99) <= 1.6 + in_turns_s
+    assert percentile(times, 0.5) <= 1.2 + (IN_TURNS_S if victims > 1 else 0.0)
+    assert percentile(times, 0.99) <= 1.6
 
 
 @pytest.mark.parametrize("wire", [True, False], ids=["wire", "no wire"])
@@ -107,6 +105,17 @@ def test_it_takes_no_longer_among_a_hundred(seed: int, wire: bool) -> None:
         living.remove(victim)
         simulation.run(0.5)
     assert dead(simulation) == set(names) - set(living)
+
+
+@pytest.mark.parametrize("agreement", [1, 3])
+@pytest.mark.parametrize("members", [2, 3, 4, 10])
+def test_any_agreement_finds_the_dead_and_only_the_dead(seed: int, members: int, agreement: int) -> None:
+    config = SwimConfig(fast_lane=FastLaneConfig(agreement=agreement))
+    for run in range(5):
+        simulation, names = ring(members, seed + run, config=config)
+        victim = random.Random(seed + run).choice(names)
+        assert crash(simulation, names, [victim], 10.0) <= 0.9
+        assert dead(simulation) == {victim}
 
 
 def test_a_member_and_two_of_its_watchers_die_at_once(seed: int) -> None:

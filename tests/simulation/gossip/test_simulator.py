@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -242,6 +244,27 @@ def test_the_same_seed_gives_the_same_outcome(seed: int) -> None:
     setting = Setting(members=5, plan=PLANS["storm"])
     assert run(setting, seed) == run(setting, seed)
     assert run(setting, seed) != run(setting, seed + 1)
+
+
+def test_the_same_seed_gives_the_same_outcome_in_every_process(seed: int) -> None:
+    script = (
+        "from gossip.config import SwimConfig; from gossip.fastconfig import FastLaneConfig;"
+        "from gossip.keyring import Keyring; from gossip.simulator import Network, Simulation;"
+        f"s = Simulation({seed}, config=SwimConfig(fast_lane=FastLaneConfig()), network=Network(),"
+        "keyring=Keyring([bytes(32)]));"
+        "s.form([f'n{number}' for number in range(8)]); s.run(10.0);"
+        "print(s.datagrams, [s.node(f'n{number}').counters.rtt.sum_s for number in range(8)])"
+    )
+    # Strings hash differently in each: what follows from the order of a set of names would show.
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], env={"PYTHONHASHSEED": salt}, stdout=subprocess.PIPE, text=True
+        )
+        for salt in ("0", "1", "2")
+    ]
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert len(set(said)) == 1
+    assert int(said[0].split()[0]) > 1000
 
 
 def test_a_fall_of_an_incarnation_is_noticed_and_shortened(

@@ -366,3 +366,65 @@ def test_ten_thousand_claims_keep_the_pace() -> None:
     assert frames <= claims.STEPS_AT_ONCE + 3, "the questions of one moment, and those that prove the link"
     bench.run(1.0)
     assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
+
+
+def test_behind_a_lost_link_an_address_is_let_go_until_the_wire_was_asked() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.witness = False
+    bench.book.link_lost(2, bench.now)
+    bench.take()
+    assert not bench.answering()
+    assert bench.last() == Changed(VIP, State.ASKING, Reason.LINK_NOT_PROVEN, b"")
+    bench.run(5.0)
+    assert not bench.answering()
+    bench.witness = True
+    bench.run(0.5)
+    assert bench.answering()
+
+
+def test_behind_a_lost_link_nothing_is_handed_over() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, OTHER, bench.now)
+    bench.book.link_lost(2, bench.now)
+    bench.take()
+    assert (bench.answering(), bench.last().state) == (False, State.IDLE)
+
+
+def test_another_lost_link_is_none_of_its_business() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.link_lost(3, bench.now)
+    bench.take()
+    assert bench.answering()
+    assert bench.book.sole_homes() == {2}
+
+
+def test_a_gateway_that_went_away_does_not_keep_the_last_member_silent() -> None:
+    bench = Bench()
+    gateway = bytes([198, 18, 0, 1])
+    bench.neighbours.set_gateways({2: gateway})
+    bench.neighbours.hear(2, bench.reply(STRANGER_MAC, gateway), bench.now)
+    bench.want()
+    bench.run(claims.LONELY_S - 0.5)
+    assert not bench.answering()
+    bench.run(1.0)
+    assert (bench.answering(), bench.last().reason) == (True, Reason.ALONE)
+
+
+def test_what_a_cache_answers_is_asked_of_the_member_itself_once_a_window() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want()
+    bench.run(0.01)
+    bench.book.answered_unsigned(bench.reply(OTHER_MAC), bench.now)
+    bench.book.answered_unsigned(bench.reply(OTHER_MAC), bench.now)
+    bench.take()
+    assert [destination for _, destination in bench.asked].count(OTHER_MAC) == 1
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.take()
+    assert (bench.last().state, bench.last().holder) == (State.HELD, OTHER)

@@ -1,11 +1,15 @@
 """The gratuitous schedule on a clock walked by hand."""
 
+import pytest
+
 from announcer.layer2.arp import REPLY, REQUEST
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
+from announcer.layer2.requesters import Requester
 
 START = 1_000.0
 VIP = bytes([198, 18, 1, 0])
 OTHER = bytes([198, 18, 1, 1])
+HOST = Requester(bytes.fromhex("0200000000aa"), bytes([198, 18, 0, 99]))
 
 
 def schedule(*, frames_per_s: float = 1e6, burst: int = 1_000) -> GratuitousSchedule:
@@ -129,3 +133,40 @@ def test_clear_forgets_everything() -> None:
     core.clear()
     assert core.next_deadline() is None
     assert core.take(START + 1) == []
+
+
+@pytest.mark.parametrize("count", [200, 10_000])
+def test_order_of_a_takeover_of_many(count: int) -> None:
+    core = schedule(frames_per_s=10_000.0, burst=64)
+    addresses = [bytes([198, 18, number >> 8, number & 0xFF]) for number in range(count)]
+    for address in addresses:
+        core.start(address, 2, now=START, directed=[HOST])
+    frames = [(at, due) for at, batch in play(core, until=START + 60) for due in batch]
+    assert {due.address for _, due in frames[:count]} == set(addresses), (
+        "the first of all before the second of any"
+    )
+    assert frames[count - 1][0] <= count / 10_000.0 + 0.01
+    for begin in range(0, len(frames) - 1_064, 97):
+        assert frames[begin + 1_064][0] - frames[begin][0] >= 0.099
+    told = [due.address for _, due in frames if due.to == HOST]
+    assert sorted(told) == sorted(addresses * 2)
+
+
+def test_hosts_are_told_one_by_one_at_once_and_after_a_second() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START, directed=[HOST])
+    told = [(at, due) for at, batch in play(core, until=START + 60) for due in batch if due.to is not None]
+    assert told == [(0.0, Due(VIP, 2, REQUEST, HOST)), (1.0, Due(VIP, 2, REQUEST, HOST))]
+
+
+def test_hosts_are_not_told_what_is_not_so_any_more() -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START, directed=[HOST])
+    core.take(START)
+    core.skip_overdue(START + 1.05)
+    assert all(
+        due.to is None for _, batch in play(core, until=START + 60, since=START + 1.05) for due in batch
+    )
+    core.start(VIP, 2, now=START + 100, directed=[HOST])
+    core.stop_address(VIP)
+    assert core.take(START + 101) == []

@@ -1,6 +1,6 @@
 """The core of the responder on a virtual clock: table, lease, gap, links, counters."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
@@ -16,6 +16,8 @@ from announcer.layer2.messages import (
     InterfacesChanged,
     Introduce,
     LeaseExpired,
+    LinkProven,
+    Members,
     Remove,
     Renew,
     ResponderEvent,
@@ -30,6 +32,7 @@ VIP = bytes([198, 18, 1, 0])
 OTHER = bytes([198, 18, 1, 1])
 ASKER = bytes.fromhex("0200000000aa")
 ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"))
+HOME = InterfaceView(2, "eth0", ETH0.mac, (IPv4Interface("198.18.0.11/16"),))
 ETH1 = InterfaceView(3, "eth1", bytes.fromhex("020000000002"))
 
 
@@ -422,3 +425,51 @@ def test_next_deadline_is_the_earliest_of_all() -> None:
     bench.step(0.0)
     bench.step(0.0)
     assert bench.core.next_deadline() == pytest.approx(bench.now + 0.1)
+
+
+def test_who_asked_before_is_told_by_a_request_of_its_own_after_a_takeover() -> None:
+    bench = Bench(VIP)
+    bench.run(6.0)
+    bench.ask()
+    bench.core.receive_command(Remove(0, bench.now, (VIP,)), now=bench.now)
+    bench.core.receive_command(Add(0, bench.now, (VIP, OTHER)), now=bench.now)
+    bench.sent.clear()
+    bench.run(6.0)
+    told = [frame for frame in bench.sent if frame.destination == ASKER]
+    assert told == 2 * [
+        ArpFrame(ASKER, ETH0.mac, arp.REQUEST, ETH0.mac, VIP, bytes(6), bytes([198, 18, 0, 2]))
+    ]
+    first = bench.sent.index(told[0])
+    assert {frame.sender_ip for frame in bench.sent[:first]} == {VIP, OTHER}
+
+
+def test_a_request_of_its_own_is_no_gratuitous_frame() -> None:
+    bench = Bench(VIP)
+    bench.ask()
+    bench.core.receive_command(Remove(0, bench.now, (VIP,)), now=bench.now)
+    before = len(bench.sent)
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    counters = bench.counters().addresses[IPv4Address(VIP)]
+    assert any(frame.destination == ASKER for frame in bench.sent[before:])
+    assert counters.gratuitous_sent == sum(frame.destination == arp.BROADCAST for frame in bench.sent)
+
+
+def test_an_owner_that_nobody_hears_falls_silent_and_says_so() -> None:
+    bench = Bench(interfaces=(HOME,))
+    bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
+    for number in (2, 3):
+        mac, address = bytes([2, 0, 0, 0, 1, number]), bytes([198, 18, 0, 10 + number])
+        hello = ArpFrame(arp.BROADCAST, mac, arp.REQUEST, mac, address, bytes(6), address)
+        signed = Signer(f"n{number}", [b"key"]).sign(hello, Kind.HELLO)
+        assert bench.core.receive_frame(HOME.index, signed, foreign=False, now=bench.now) is None
+    names = tuple(Signer(f"n{number}", [b"key"]).hash for number in (2, 3))
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    bench.run(1.5)
+    assert bench.ask() is not None, "alone"
+    bench.core.receive_command(Members(0, bench.now, True, names), now=bench.now)
+    bench.run(3.0)
+    assert bench.take(LinkProven) == [LinkProven("eth0", proven=False)]
+    assert bench.ask() is None
+    bench.core.receive_command(Members(0, bench.now, False, names), now=bench.now)
+    bench.run(1.0)
+    assert bench.take(LinkProven) == [LinkProven("eth0", proven=True)]

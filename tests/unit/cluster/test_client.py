@@ -170,19 +170,23 @@ async def test_redirects_are_not_followed() -> None:
 async def test_nobody_listening() -> None:
     async with ScriptedServer(answering((200, {}))) as server:
         url = server.url
-    async with ApiClient(Access(url)) as client:
-        with pytest.raises(UnreachableError, match="GET /x: ConnectError"):
-            await client.get("/x", Service)
+    for given in (url, url.replace("//", "//me:secret@")):
+        async with ApiClient(Access(given)) as client:
+            with pytest.raises(UnreachableError, match=f"^GET {url}/x: ConnectError"):
+                await client.get("/x", Service)
+            with pytest.raises(UnreachableError, match=f"^GET {url}/y: ConnectError"):
+                async with client.watch("/y", {}):
+                    pytest.fail("opened")
 
 
 async def test_server_that_never_answers() -> None:
     async def handler(request: Request, answer: Answer) -> None:
         await anyio.sleep_forever()
 
-    async with served(handler, timeout_s=0.05) as (client, _):
-        with pytest.raises(UnreachableError, match="ReadTimeout"):
+    async with served(handler, timeout_s=0.05) as (client, server):
+        with pytest.raises(UnreachableError, match=f"GET {server.url}/x: ReadTimeout"):
             await client.get("/x", Service)
-        with pytest.raises(UnreachableError):
+        with pytest.raises(UnreachableError, match=f"watch {server.url}/x: no answer within"):
             async with client.watch("/x", {}):
                 pytest.fail("opened")
 

@@ -17,7 +17,7 @@ from gossip.outputs import (
     StreamPurpose,
 )
 from gossip.stream import encode_push_pull
-from tests.unit.gossip.helpers import PORT, SOURCE, Bench, address, of, state
+from tests.unit.gossip.helpers import PORT, SOURCE, Bench, address, alive, of, state
 
 NO_TCP = SwimConfig(disable_tcp_pings=True)
 
@@ -99,6 +99,95 @@ def test_nacks_of_living_relays_keep_our_own_health() -> None:
     assert bench.node.health_score() == 0
 
 
+def versed(understood: int, config: SwimConfig | None = None) -> Bench:
+    """Five others that understand the protocol up to this version."""
+    bench = Bench(config)
+    for number, name in enumerate("bcdef", 10):
+        bench.hear(alive(name, number, vsn=bytes((1, understood, 2, 0, 0, 0))))
+    return bench
+
+
+@pytest.mark.parametrize("understood", [3, 4, 5])
+def test_only_relays_that_know_nacks_are_asked_for_them(understood: int) -> None:
+    bench = versed(understood)
+    bench.until_sent(Ping)
+    asked = [m.nack for _, m in bench.messages(bench.wait(0.6)) if isinstance(m, IndirectPing)]
+    assert asked == [understood >= 4] * 3
+    assert of(MemberSuspect, bench.wait(0.5))
+    assert bench.node.health_score() == (3 if understood >= 4 else 1)
+
+
+@pytest.mark.parametrize(
+    ("understood", "disabled", "dialled"), [(2, False, 0), (3, False, 1), (5, False, 1), (5, True, 0)]
+)
+def test_only_members_that_answer_pings_by_tcp_are_asked_so_unless_it_is_off(
+    understood: int, disabled: bool, dialled: int
+) -> None:
+    bench = versed(understood, SwimConfig(disable_tcp_pings=disabled))
+    bench.until_sent(Ping)
+    assert len(of(OpenStream, bench.wait(0.6))) == dialled
+
+
+def test_a_ping_by_tcp_may_take_until_the_end_of_the_probe() -> None:
+    bench = Bench(members="bcdef")
+    bench.hear(Suspect(1, "me", "b"))
+    _, ping = bench.until_sent(Ping)
+    (opened,) = of(OpenStream, bench.wait(0.6))
+    assert not of(CloseStream, bench.wait(1.35))
+    assert CloseStream(opened.stream) in bench.wait(0.1)
+    _, ping = bench.until_sent(Ping)
+    scale = bench.node.health_score() + 1
+    assert scale > 2
+    (opened,) = of(OpenStream, bench.wait(0.6))
+    bench.wait(scale - 0.7)
+    bench.node.receive_stream(opened.stream, encode(Ack(ping.seq)), now=bench.now)
+    bench.wait(0.2)
+    assert bench.node.members()[ping.node].state is MemberState.ALIVE
+
+
+def test_a_member_that_refuted_during_its_probe_is_not_suspected() -> None:
+    bench = Bench(NO_TCP, members="bcdef")
+    to, ping = bench.until_sent(Ping)
+    bench.wait(0.6)
+    bench.hear(alive(ping.node, int(to.host.rpartition(".")[2]), incarnation=2))
+    bench.wait(0.35)
+    probes_failed = bench.node.counters.probes_failed
+    bench.wait(0.1)
+    assert bench.node.counters.probes_failed == probes_failed + 1
+    assert bench.node.members()[ping.node].state is MemberState.ALIVE
+
+
+def test_of_the_ticks_that_a_slow_probe_missed_one_is_kept() -> None:
+    bench = Bench(NO_TCP, members="bcdef")
+    for incarnation in (1, 2):
+        bench.hear(Suspect(incarnation, "me", "b"))
+    assert bench.node.health_score() == 2
+    _, slow = bench.until_sent(Ping)
+    began = bench.now
+    bench.wait(2.3)
+    at_once = [m for _, m in bench.messages(bench.hear(Ack(slow.seq))) if isinstance(m, Ping)]
+    assert len(at_once) == 1
+    assert at_once[0].node != slow.node
+    assert not [m for _, m in bench.messages(bench.hear(Ack(at_once[0].seq))) if isinstance(m, Ping)]
+    _, after = bench.until_sent(Ping)
+    assert bench.now == pytest.approx(began + 3.0)
+    bench.hear(Ack(after.seq))
+    bench.until_sent(Ping)
+    assert bench.now == pytest.approx(began + 4.0), "a tick that was used is not kept"
+
+
+def test_relays_are_members_that_nobody_suspects() -> None:
+    bench = Bench(NO_TCP, members="bcdefg")
+    bench.hear(Suspect(1, "c", "x"), Dead(1, "d", "x"), Dead(1, "e", "e"))
+    while True:
+        to, ping = bench.until_sent(Ping)
+        if ping.node != "c":
+            break
+        bench.hear(Ack(ping.seq))
+    relays = {to for to, m in bench.messages(bench.wait(0.6)) if isinstance(m, IndirectPing)}
+    assert relays == {Endpoint(f"198.18.0.{number}", PORT) for number in (10, 14, 15)} - {to}
+
+
 def test_a_relayed_ack_counts() -> None:
     bench = Bench(members=["b", "c"])
     _, ping = bench.until_sent(Ping)
@@ -147,6 +236,12 @@ def test_a_relay_pings_for_others_and_passes_the_ack_on() -> None:
     answers = bench.messages(bench.hear(Ack(ping.seq, b"payload")))
     assert answers[0] == (Endpoint("198.18.0.50", 1234), Ack(77))
     assert not [m for _, m in bench.messages(bench.wait(1.0)) if isinstance(m, Nack)]
+
+
+def test_port_zero_of_the_target_means_our_own_port() -> None:
+    bench = Bench()
+    sent = bench.messages(bench.hear(IndirectPing(77, address(60), 0, "far")))
+    assert [to for to, m in sent if isinstance(m, Ping)] == [Endpoint("198.18.0.60", PORT)]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -191,6 +191,37 @@ async def test_garbage_on_both_sockets_is_counted_and_harmless() -> None:
         assert a.counters.rejected[RejectReason.UNENCRYPTED] >= 1
 
 
+class Flood:
+    """A socket that never runs empty."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        self.taken += 1
+        return b"\xff", ("127.0.0.1", 9)
+
+    def sendto(self, data: bytes, to: tuple[str, int]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_flood_does_not_stop_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ring("a", key=None) as one:
+        assert one._node is not None
+        handled: list[int] = []
+        flood = Flood()
+        with monkeypatch.context() as patched:
+            patched.setattr(one, "_udp", flood)
+            patched.setattr(one, "_batches", 0)
+            patched.setattr(one._node, "handle_timer", lambda now: handled.append(flood.taken))
+            for _ in range(96):
+                assert one._turn() is None, "the socket holds more"
+    assert handled == [2048, 4096, 6144], "what waited in the socket before the deadline comes first"
+
+
 async def test_a_slow_reader_is_told_what_it_missed() -> None:
     async with ring("a") as a, ring("b") as b:
         await b.join([a.endpoint])

@@ -91,6 +91,74 @@ def test_what_expands_to_too_much_is_refused() -> None:
     assert refused.value.reason is RejectReason.TOO_LARGE
 
 
+MIB = 1024 * 1024
+DEFAULT = SwimConfig.lan()
+
+
+def test_the_limits_of_what_a_stream_may_announce() -> None:
+    assert (2 * DEFAULT.max_members, DEFAULT.max_user_bytes) == (16_384, 2 * MIB)
+    assert (DEFAULT.max_stream_bytes, DEFAULT.max_decompressed_bytes) == (20 * MIB, 8 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond"),
+    [
+        (encode(PushPullHeader(16_384)), encode(PushPullHeader(16_385))),
+        (encode(PushPullHeader(0, 2 * MIB)), encode(PushPullHeader(0, 2 * MIB + 1))),
+        (encode(UserHeader(2 * MIB)), encode(UserHeader(2 * MIB + 1))),
+    ],
+    ids=["members", "state", "message"],
+)
+@pytest.mark.parametrize("form", ["plain", "expanding"])
+def test_what_is_announced_is_taken_up_to_the_limit_and_refused_beyond_at_once(
+    within: bytes, beyond: bytes, form: str
+) -> None:
+    if form == "plain":
+        assert StreamReader(DEFAULT, None).feed(within) is None
+    else:
+        with pytest.raises(DecodeError) as lacking:
+            StreamReader(DEFAULT, None).feed(compress(within))
+        assert lacking.value.reason is RejectReason.TRUNCATED
+    with pytest.raises(DecodeError) as refused:
+        StreamReader(DEFAULT, None).feed(beyond if form == "plain" else compress(beyond))
+    assert refused.value.reason is RejectReason.TOO_LARGE
+
+
+def test_an_encrypted_frame_may_have_20_mib() -> None:
+    def announced(size: int) -> bytes:
+        return b"\x0a" + size.to_bytes(4, "big")
+
+    assert StreamReader(DEFAULT, KEYRING).feed(announced(20 * MIB)) is None
+    with pytest.raises(DecodeError) as refused:
+        StreamReader(DEFAULT, KEYRING).feed(announced(20 * MIB + 1))
+    assert refused.value.reason is RejectReason.TOO_LARGE
+
+
+@pytest.mark.parametrize("size", [2 * MIB, 2 * MIB - 1])
+def test_state_and_messages_of_the_greatest_size_come_whole(size: int) -> None:
+    payload = bytes(size)
+    assert StreamReader(DEFAULT, None).feed(encode_user(payload)) == User(payload)
+    table = encode_push_pull([], join=True, user_state=payload)
+    assert StreamReader(DEFAULT, None).feed(table) == PushPull(True, [], payload)
+
+
+def test_a_stream_may_expand_to_its_limit_and_not_to_a_byte_more() -> None:
+    message = encode_user(bytes(3000))
+    config = SwimConfig(max_decompressed_bytes=len(message))
+
+    def expanded(data: bytes) -> StreamMessage | None:
+        reader = StreamReader(config, None)
+        found = reader.feed(compress(data))
+        while found is None:
+            found = reader.step()
+        return found
+
+    assert expanded(message) == User(bytes(3000))
+    with pytest.raises(DecodeError) as refused:
+        expanded(encode_user(bytes(3001)))
+    assert refused.value.reason is RejectReason.TOO_LARGE
+
+
 LARGE = [state(f"node-{number}", number % 250) for number in range(3000)]
 
 

@@ -18,7 +18,15 @@ from gossip.outputs import (
 )
 from speaker.announced import ServiceAnnounced, ServiceWithdrawn
 from speaker.decide import Offer, OwnerChange
-from speaker.lines import MemberEvent, member_line, notice_line, owner_line, rejected_line
+from speaker.lines import (
+    MemberEvent,
+    member_line,
+    notice_line,
+    owner_line,
+    rejected_line,
+    ring_insecure_line,
+    ring_off_line,
+)
 from tests.unit.speaker.builders import VIP, view
 
 SEEN = view("n2", "198.18.0.12", incarnation=3)
@@ -46,6 +54,20 @@ def test_member_lines(event: MemberEvent, name: str, by: str | None) -> None:
     assert line.fields["address"] == "198.18.0.12"
     assert line.fields["incarnation"] == 3
     assert line.fields.get("by") == by
+
+
+def test_a_ring_that_is_off_says_what_is_missing() -> None:
+    line = ring_off_line(["METALLB_ML_LABELS (--ml-labels)", "METALLB_ML_NAMESPACE (--ml-namespace)"])
+    assert (line.level, line.event) == ("warning", "ringOff")
+    assert line.fields["reason"] == (
+        "not given: METALLB_ML_LABELS (--ml-labels), METALLB_ML_NAMESPACE (--ml-namespace)"
+    )
+
+
+def test_a_ring_without_encryption_says_so() -> None:
+    line = ring_insecure_line(7946)
+    assert (line.level, line.event, line.fields["reason"]) == ("warning", "ringInsecure", "--insecure-ring")
+    assert "port 7946" in str(line.fields["msg"])
 
 
 def rejected(reason: RejectReason) -> PeerRejected:

@@ -184,3 +184,15 @@ async def test_without_an_interface_it_says_that_it_may_not_own_addresses(
         stage.keeper.set_able(True)
         stage.keeper.set_able(False)
         assert not stage.keeper.eligible
+
+
+async def test_where_no_other_may_own_addresses_it_says_at_once_that_it_may(
+    port: int, rng: random.Random
+) -> None:
+    stage = Stage(port, rng, JoinTiming(able_again_s=3_600.0))
+    stage.looked.set()
+    async with stage.running():
+        await until(lambda: stage.joined)
+        stage.keeper.set_able(False)
+        stage.keeper.set_able(True)
+        assert stage.keeper.eligible

@@ -220,6 +220,37 @@ def test_mistakes_on_the_command_line() -> None:
     assert "--from-logs" in alone.stderr
 
 
+@pytest.mark.parametrize("moment", ["nonsense", "10:00", "", "2026-11-31T00:00:00Z"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_at_a_moment_that_is_none(moment: str, form: list[str]) -> None:
+    result = runner.invoke(app, ["members", "--from-logs", "-", "--at", moment, *form], input="")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"vipring: --at: {moment!r} is no moment; allowed: 2026-11-22T10:00:00Z")
+    assert result.stdout == ""
+
+
+def test_moments_of_other_zones_and_the_mark_of_a_disagreement() -> None:
+    head = '{"ts":"2026-11-22T10:00:0'
+    lines = [
+        head + '0Z","node":"n1","event":"memberJoined","member":"n2","incarnation":1}',
+        head + '0Z","node":"n3","event":"memberJoined","member":"n2","incarnation":1}',
+        head + '5Z","node":"n1","event":"memberDead","member":"n2","incarnation":1}',
+    ]
+    asked = ["members", "--from-logs", "-", "--json"]
+    held = runner.invoke(app, [*asked, "--at", "2026-11-22T08:00:04.9-02:00"], input="\n".join(lines))
+    assert json.loads(held.output) == {"n2": {"n1": "alive", "n3": "alive"}}
+    told = json.loads(runner.invoke(app, asked, input="\n".join(lines)).output)
+    assert told["members"]["n2"][1]["disagreeing"] == {"n3": "alive"}
+    assert told["members"]["n2"][1]["seen_by"] == {"n1": "2026-11-22T10:00:05Z"}
+    table = runner.invoke(app, asked[:-1], input="\n".join(lines))
+    assert "! 1: n3 alive" in table.output
+
+
+def test_the_example_of_logs_is_all_of_them() -> None:
+    helped = runner.invoke(app, ["members", "--help"])
+    assert "--tail=-1 --max-log-requests=1000 --prefix | vipring members --from-logs -" in helped.output
+
+
 PLAN = """
 apiVersion: v1
 kind: ConfigMap

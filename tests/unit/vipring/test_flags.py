@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,22 @@ def test_the_secret_is_not_shown_when_options_are_printed() -> None:
 @pytest.mark.parametrize("missing", ["METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_NAMESPACE"])
 def test_the_ring_is_off_unless_address_labels_and_namespace_are_given(missing: str) -> None:
     env = {name: value for name, value in RING.items() if name != missing}
-    assert parse_speaker([], env).ring is None
+    options = parse_speaker([], env)
+    assert options.ring is None
+    (named,) = options.ring_missing
+    flag = re.fullmatch(rf"{missing} \((--ml-\w+)\)", named)
+    assert flag is not None
+    given = parse_speaker([f"{flag[1]}=198.18.0.11", "--insecure-ring"], env)
+    assert given.ring is not None
+    assert given.ring_missing == ()
+
+
+def test_all_that_a_ring_lacks_is_named() -> None:
+    options = parse_speaker(["--ml-labels=a=b"], {"METALLB_NODE_NAME": "n1"})
+    assert options.ring_missing == (
+        "METALLB_ML_BIND_ADDR (--ml-bindaddr)",
+        "METALLB_ML_NAMESPACE (--ml-namespace)",
+    )
 
 
 def test_no_node_name_is_one_line_and_status_1() -> None:
@@ -196,10 +212,13 @@ def test_the_fast_lane_is_on_but_not_between_distant_members(argv: list[str], fa
             FastLaneConfig(pace_s=0.2, misses=2, misses_without_wire=5),
         ),
         (["--fast-lane-pace=1s"], FastLaneConfig(pace_s=1.0, misses=4, misses_without_wire=4)),
+        (["--fast-lane-pace=50ms"], FastLaneConfig(pace_s=0.05, misses=4, misses_without_wire=20)),
         (["--fast-lane-pace=20ms"], FastLaneConfig(pace_s=0.02, misses=4, misses_without_wire=20)),
+        (["--fast-lane-agreement=1"], FastLaneConfig(agreement=1)),
+        (["--fast-lane-agreement=3"], FastLaneConfig(agreement=3)),
     ],
 )
-def test_the_fast_lane_takes_misses_and_pace(argv: list[str], lane: FastLaneConfig) -> None:
+def test_the_fast_lane_takes_misses_pace_and_agreement(argv: list[str], lane: FastLaneConfig) -> None:
     options = parse_speaker(argv, {**RING, "METALLB_ML_SECRET_KEY": "abc"})
     assert options.ring is not None
     assert options.ring.fast_lane == lane
@@ -210,6 +229,8 @@ def test_the_fast_lane_takes_misses_and_pace(argv: list[str], lane: FastLaneConf
     [
         ("--fast-lane-misses=1", "--fast-lane-misses: '1' is no number from 2 to 20"),
         ("--fast-lane-misses=x", "--fast-lane-misses: 'x' is no number from 2 to 20"),
+        ("--fast-lane-agreement=0", "--fast-lane-agreement: '0' is no number from 1 to 3"),
+        ("--fast-lane-agreement=4", "--fast-lane-agreement: '4' is no number from 1 to 3"),
         ("--fast-lane-pace=2s", "--fast-lane-pace: '2s' is no duration from 0.02s to 1s"),
     ],
 )

@@ -1,0 +1,160 @@
+"""A node finds out by itself that nobody on its segment can be heard."""
+
+import random
+from ipaddress import IPv4Interface
+
+import pytest
+
+from announcer.layer2 import arp
+from announcer.layer2.arp import REPLY, ArpFrame
+from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.linkproof import AGAIN_S, CHECK_S, MISSES, LinkChanged, LinkProof
+from announcer.layer2.neighbours import Neighbours
+from announcer.layer2.signed import Signer, name_hash
+
+ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
+GATEWAY = bytes([198, 18, 0, 1])
+GATEWAY_MAC = bytes.fromhex("0200000000fe")
+STEP_S = 0.01
+
+
+class Bench:
+    """A link with members and a gateway behind it; `answering` are the MACs that answer when they are asked."""
+
+    def __init__(self, *members: int, gateway: bool = False) -> None:
+        self.now = 100.0
+        self.neighbours = Neighbours()
+        self.neighbours.introduce(Signer("n1", [b"key"]), self.now)
+        self.neighbours.set_interfaces({2: ETH0}, self.now)
+        self.answering: set[bytes] = set()
+        self.asked: list[bytes] = []
+        self.changes: list[tuple[float, LinkChanged]] = []
+        for number in members:
+            mac, address = bytes([2, 0, 0, 0, 0, number]), bytes([198, 18, 0, 10 + number])
+            hello = ArpFrame(arp.BROADCAST, mac, arp.REQUEST, mac, address, bytes(6), address)
+            self.neighbours.hello(2, name_hash(f"n{number}"), hello, welcome=False, now=self.now)
+            self.answering.add(mac)
+        self.neighbours.set_alive([name_hash(f"n{number}") for number in members], alive=True)
+        if gateway:
+            self.neighbours.set_gateways({2: GATEWAY})
+            self.answering.add(GATEWAY_MAC)
+        self.neighbours.frames.clear()
+        self.proof = LinkProof(self.neighbours, random.Random(1).randbytes)
+        self.proof.watch([2], self.now)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += STEP_S
+            self.proof.handle_timer(self.now)
+            self.changes += [(self.now, change) for change in self.proof.take_changes()]
+            frames, self.neighbours.frames = self.neighbours.frames, []
+            for _, frame in frames:
+                self._answer(frame)
+
+    def _answer(self, frame: bytes) -> None:
+        heard = arp.parse(frame)
+        assert isinstance(heard, ArpFrame)
+        self.asked.append(heard.destination)
+        mac = GATEWAY_MAC if heard.target_ip == GATEWAY else heard.destination
+        if mac in self.answering:
+            reply = ArpFrame(ETH0.mac, mac, REPLY, mac, heard.target_ip, ETH0.mac, heard.sender_ip)
+            self.neighbours.hear(2, reply, self.now)
+
+
+def test_one_question_a_second_while_it_is_answered() -> None:
+    bench = Bench(2, 3, 4)
+    bench.run(30.0)
+    assert len(bench.asked) == pytest.approx(30, abs=1)
+    assert len(set(bench.asked)) == 3, "in turn"
+    assert bench.changes == []
+
+
+@pytest.mark.parametrize(("members", "gateway"), [((2, 3), False), ((2,), True), ((2, 3, 4, 5), True)])
+def test_silence_of_all_is_a_lost_link_and_one_answer_finds_it_again(
+    members: tuple[int, ...], gateway: bool
+) -> None:
+    bench = Bench(*members, gateway=gateway)
+    bench.run(5.0)
+    answering, bench.answering = bench.answering, set()
+    cut = bench.now
+    bench.run(3.0)
+    assert [change for _, change in bench.changes] == [LinkChanged(2, proven=False)]
+    assert bench.proof.is_lost(2)
+    assert MISSES * AGAIN_S - CHECK_S - STEP_S <= bench.changes[0][0] - cut <= CHECK_S + MISSES * AGAIN_S
+    bench.answering = {min(answering)}
+    back = bench.now
+    bench.run(1.0)
+    assert bench.changes[1][1] == LinkChanged(2, proven=True)
+    assert bench.changes[1][0] - back <= 3 * AGAIN_S + 3 * STEP_S, "two are asked at a time"
+
+
+def test_one_that_answers_is_enough() -> None:
+    bench = Bench(2, 3, 4, gateway=True)
+    bench.run(5.0)
+    bench.answering = {bytes([2, 0, 0, 0, 0, 4])}
+    bench.run(30.0)
+    assert bench.changes == []
+
+
+@pytest.mark.parametrize(("members", "gateway"), [((2,), False), ((), True)])
+def test_of_two_parties_neither_knows_whose_link_is_cut(members: tuple[int, ...], gateway: bool) -> None:
+    bench = Bench(*members, gateway=gateway)
+    bench.run(5.0)
+    bench.answering = set()
+    bench.run(30.0)
+    assert bench.changes == []
+
+
+def test_a_gateway_that_never_answered_does_not_count() -> None:
+    bench = Bench(2, gateway=True)
+    bench.answering.discard(GATEWAY_MAC)
+    bench.run(5.0)
+    bench.answering = set()
+    bench.run(10.0)
+    assert bench.changes == []
+
+
+def test_members_that_die_are_not_missed() -> None:
+    bench = Bench(2, 3)
+    bench.run(5.0)
+    bench.answering = set()
+    bench.run(2.5)
+    assert bench.proof.is_lost(2)
+    bench.neighbours.set_alive([name_hash("n2")], alive=False)
+    bench.run(0.5)
+    assert not bench.proof.is_lost(2), "the ring has another explanation by now"
+
+
+def test_what_was_not_heard_during_a_stall_means_nothing() -> None:
+    bench = Bench(2, 3)
+    bench.run(5.0)
+    answering, bench.answering = bench.answering, set()
+    bench.run(1.7)
+    bench.answering = answering
+    bench.proof.restart(bench.now)
+    bench.run(5.0)
+    assert bench.changes == []
+
+
+def test_a_link_nobody_needs_is_not_asked_on() -> None:
+    bench = Bench(2, 3)
+    bench.proof.watch([], bench.now)
+    bench.run(5.0)
+    assert bench.asked == []
+    assert bench.proof.next_deadline() is None
+
+
+def test_a_gateway_is_asked_at_its_own_mac_until_it_is_silent() -> None:
+    bench = Bench(gateway=True)
+    bench.run(5.0)
+    assert bench.asked[0] == arp.BROADCAST
+    assert set(bench.asked[1:]) == {GATEWAY_MAC}
+    stranger = bytes.fromhex("0200000000aa")
+    reply = ArpFrame(ETH0.mac, stranger, REPLY, stranger, GATEWAY, ETH0.mac, bytes(4))
+    bench.neighbours.hear(2, reply, bench.now)
+    assert bench.neighbours.gateway_at(2) == (GATEWAY_MAC, GATEWAY), "a second answer takes nobody's place"
+    bench.answering = set()
+    bench.asked.clear()
+    bench.run(4.0)
+    assert bench.asked[-1] == arp.BROADCAST
