@@ -15,7 +15,8 @@ from announcer.layer2.signed import FLAG_GO, Kind, Signer
 
 HELLO_S: Final = 30.0
 MEET_S: Final = 0.5
-"""How long a member that the ring holds alive may take to say hello by itself before it is asked to."""
+"""How long a member that the ring holds alive may take to say hello by itself before it is asked to. Asked again after
+twice that, and so on: it may be on another segment."""
 KEPT_S: Final = 86_400.0
 """How long the MAC of a member is remembered: past its death, to recognise answers of caches."""
 MAX_NEIGHBOURS: Final = 4_096
@@ -72,7 +73,7 @@ class Neighbours:
         self._proved: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
-        self._welcome = False
+        self._meet_s = HELLO_S
         self._turn = 0
 
     # What is there
@@ -147,7 +148,7 @@ class Neighbours:
         """These members are there (again). Where one was never heard, its hello or ours was lost, in a cut perhaps."""
         if self._hello_at is not None and any(not self.find(name) for name in names):
             self._hello_at = min(self._hello_at, now + MEET_S)
-            self._welcome = True
+            self._meet_s = MEET_S
 
     def is_alive(self, name: bytes) -> bool:
         """Whether the ring holds a member alive."""
@@ -306,9 +307,9 @@ class Neighbours:
     def handle_timer(self, now: float) -> None:
         """Say hello where it is due."""
         if self._hello_at is not None and now >= self._hello_at and self.signer is not None:
-            self._hello_at = now + HELLO_S
-            strangers = self._welcome and any(not self.find(name) for name in self._alive)
-            self._welcome = False
+            strangers = self._meet_s < HELLO_S and any(not self.find(name) for name in self._alive)
+            self._meet_s = min(self._meet_s * 2, HELLO_S) if strangers else HELLO_S
+            self._hello_at = now + self._meet_s
             for index in self.interfaces:
                 self._say_hello(index, welcome=strangers)
 

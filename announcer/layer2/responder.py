@@ -428,6 +428,8 @@ class ArpResponder:
             ):
                 self._claims.answered(address, name, now, go=bool(trailer.flags & FLAG_GO))
         elif signer.verifies(heard, trailer):
+            if trailer.kind is not Kind.HELLO:
+                self._neighbours.meet([name], now)
             match trailer.kind:
                 case Kind.HELLO:
                     welcome = bool(trailer.flags & FLAG_GO)
