@@ -43,6 +43,9 @@ class Delegate:
         self._number = 0
         self._ack_payload = b""
 
+    def __len__(self) -> int:
+        return self._waiting
+
     def answer(self, ping: Ping) -> bytes:
         """The ack to a ping that came by UDP."""
         return encode(Ack(ping.seq, self._ack_payload))

@@ -35,6 +35,9 @@ class Direct:
         self._jobs: list[tuple[float, int, bytes, Sequence[Member]]] = []
         self._number = 0
 
+    def __len__(self) -> int:
+        return len(self._jobs)
+
     def tell(self, members: Sequence[Member], message: bytes, now: float) -> None:
         """Send an encoded message to these members."""
         if len(members) > _RECIPIENTS_MAX:

@@ -68,6 +68,16 @@ class Exchanges:
         self.local_state = b""
         """What the application adds to every exchange of state."""
 
+    def sizes(self) -> dict[str, int]:
+        """What is held of streams, by what it counts."""
+        return {
+            "streams in": self._count(inbound=True),
+            "streams out": self._count(inbound=False),
+            "joins waiting": len(self._joins),
+            "expansions": len(self._expanding),
+            "stream bytes": self._buffered,
+        }
+
     def set_keyring(self, keyring: Keyring) -> None:
         """Use other keys for the streams that begin from here on."""
         self._keyring = keyring

@@ -81,6 +81,17 @@ class FastLane:
         self._direct = Direct(context, transmitter, config.pace_s)
         self._healing = Healing(context, transmitter, membership, exchanges, self._questions)
 
+    def sizes(self) -> dict[str, int]:
+        """What is held of the lane, by what it counts."""
+        return {
+            "watches": len(self._watches),
+            "open questions": len(self._questions),
+            "silences": len(self._pasts),
+            "members heard": len(self._heard),
+            "members asked after": len(self._healing),
+            "direct messages": len(self._direct),
+        }
+
     # What the node tells
 
     def changed(self, member: Member, now: float) -> None:

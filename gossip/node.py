@@ -169,6 +169,22 @@ class SwimNode:
         """Deadlines ahead: whatever is under way (probes, suspicions, streams, relayed pings) has one."""
         return len(self._context.timers)
 
+    def sizes(self) -> dict[str, int]:
+        """Everything that this node holds more or less of as time passes, by what it counts; the lane's only with it."""
+        context = self._context
+        return {
+            "broadcasts": len(self._queue),
+            "user broadcasts": len(self._delegate),
+            "outputs": len(context.outputs),
+            "deadlines": len(context.timers),
+            "relayed pings": len(self._relay),
+            "claims": len(self._returning),
+            "sources refused": len(context.rejections),
+            **self._membership.sizes(),
+            **self._exchanges.sizes(),
+            **(self._lane.sizes() if self._lane is not None else {}),
+        }
+
     def join(self, seeds: Sequence[tuple[str, int]], *, now: float) -> list[int]:
         """Exchange state with these endpoints, at any time and as often as wanted.
 

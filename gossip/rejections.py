@@ -31,6 +31,9 @@ class Rejections:
         self._period_end = 0.0
         self._burst = 0
 
+    def __len__(self) -> int:
+        return len(self._told)
+
     def reject(self, source: Endpoint, reason: RejectReason, detail: str, now: float) -> None:
         """Count a refusal, and tell of it unless that source and reason were told of within the last second."""
         self._counters.rejected[reason] += 1

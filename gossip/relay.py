@@ -26,6 +26,9 @@ class Relay:
         self._membership = membership
         self._asked: dict[int, _Asked] = {}
 
+    def __len__(self) -> int:
+        return len(self._asked)
+
     def ask(self, request: IndirectPing, source: Endpoint, now: float) -> None:
         """Ping the target; its ack goes back to who asked, and so does a nack if it was wanted and none comes."""
         if not is_address(request.target):

@@ -35,6 +35,9 @@ class Returning:
         self._claims: dict[str, _Claim] = {}
         self._names: dict[int, str] = {}
 
+    def __len__(self) -> int:
+        return len(self._claims)
+
     def ask(self, message: Alive, at: Endpoint, source: Endpoint, now: float) -> None:
         """Ping who is said to live at this address."""
         name = message.node

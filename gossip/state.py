@@ -74,6 +74,15 @@ class Membership:
         self._insert(self.me)
         self._announce_self(name)
 
+    def sizes(self) -> dict[str, int]:
+        """What is held of members, by what it counts."""
+        return {
+            "members": len(self.order),
+            "former members": len(self.former),
+            "forgotten members": len(self._forgotten),
+            "suspicions": sum(member.suspicion is not None for member in self.order),
+        }
+
     def alive(self, message: Alive, source: Endpoint, now: float, *, proven: bool = False) -> None:
         """A member is said to be alive; `proven` when it has answered us since."""
         name = message.node

@@ -15,13 +15,20 @@ from gossip.outputs import (
 from gossip.queue import retransmit_limit
 from gossip.simulator.happening import Happening
 from gossip.simulator.simulation import Simulation
+from gossip.simulator.sizes import allowed
 from gossip.suspicion import minimum_timeout
 
 _CRC_SIZE: Final = 5
 """Bytes that a CRC adds to a datagram of the greatest size."""
 
-_TIMERS: Final = 64
-"""Deadlines of a node at rest (six) and of streams and relays under way, generously."""
+_SAMPLE_S: Final = 10.0
+"""From one look at what the nodes hold to the next."""
+
+_SHARE: Final = 4
+"""Each look is at one in so many nodes, in turn: at all of them it would slow the simulation down by 5 %."""
+
+_SAMPLED_MAX: Final = 16
+"""Nodes looked at each time, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,10 @@ class Checks:
         self.violations: list[Violation] = []
         self.false_deaths = 0
         """Living, reachable members declared dead, each counted once until its incarnation changes."""
+        self._leaking: set[tuple[str, int, str]] = set()
+        self._next_sampled = 0
         simulation.listeners.append(self._hear)
+        simulation.schedule(simulation.now + _SAMPLE_S, self._sample)
 
     def finish(self, *, settled: bool) -> None:
         """Check what can only be checked at the end; `settled` tells whether all views became right in time."""
@@ -97,13 +107,28 @@ class Checks:
         limit = simulation.config.udp_buffer_size + _CRC_SIZE
         if simulation.largest_datagram > limit:
             self._violate("packet size", f"{simulation.largest_datagram} bytes; {limit} are allowed")
-        if not settled:
-            return
         for name in simulation.running():
-            node, host = simulation.node(name), simulation.host(name)
-            allowed = _TIMERS + 4 * len(host.absent)
-            if node.deadlines() > allowed:
-                self._violate("leak", f"{name} has {node.deadlines()} deadlines; {allowed} are allowed")
+            self._check_sizes(name)
+
+    def _sample(self) -> None:
+        simulation = self._simulation
+        running = simulation.running()
+        count = min(_SAMPLED_MAX, -(-len(running) // _SHARE))
+        for number in range(self._next_sampled, self._next_sampled + count):
+            self._check_sizes(running[number % len(running)])
+        self._next_sampled += count
+        simulation.schedule(simulation.now + _SAMPLE_S, self._sample)
+
+    def _check_sizes(self, name: str) -> None:
+        simulation = self._simulation
+        host = simulation.host(name)
+        sizes = simulation.node(name).sizes()
+        bounds = allowed(simulation.config_of(host), len(simulation.names()), sizes)
+        for what, size in sizes.items():
+            leak = name, host.life, what
+            if size > bounds[what] and leak not in self._leaking:
+                self._leaking.add(leak)
+                self._violate("leak", f"{name} has {size} {what}; {bounds[what]} are allowed")
 
     def _violate(self, rule: str, detail: str) -> None:
         self.violations.append(Violation(rule, self._simulation.now - self._began_at, detail))

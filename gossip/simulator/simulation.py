@@ -130,6 +130,10 @@ class Simulation:
         assert node is not None, f"{name} does not run"
         return node
 
+    def config_of(self, host: Host) -> SwimConfig:
+        """The settings of the node on a host."""
+        return self._plain_config if host.plain else self.config
+
     def running(self) -> list[str]:
         """Names of the members that run, in the order of their first start."""
         return [name for name, host in self._hosts.items() if host.node is not None]
@@ -350,7 +354,7 @@ class Simulation:
         node = host.node = SwimNode(
             name=host.name,
             advertise=host.endpoint,
-            config=self._plain_config if host.plain else self.config,
+            config=self.config_of(host),
             keyring=self._keyring,
             meta=host.meta,
             rng=rng,
