@@ -21,7 +21,7 @@ def unread(descriptor: int) -> int:
 
 
 class Attention:
-    """Counts the looks at which nothing had been read since the one before.
+    """Counts the looks in a row at which no less was waiting than after the one before, and nothing had come back.
 
     Looks count, not seconds: a speaker that stood still together with its responder must let it run first.
     """
@@ -34,6 +34,10 @@ class Attention:
         """Before something is sent, with the bytes that wait; True when the responder does not read any more."""
         self._looks = self._looks + 1 if waiting and waiting >= self._left else 0
         return self._looks >= HEEDLESS_LOOKS
+
+    def heard(self) -> None:
+        """Something came from the responder: it lives, however busy it is."""
+        self._looks = 0
 
     def told(self, waiting: int) -> None:
         """After something was sent, with the bytes that wait now."""

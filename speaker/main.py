@@ -317,6 +317,7 @@ class Speaker:
     async def _hear_responder(self) -> None:
         while self._responder.fileno() != -1:
             await anyio.wait_readable(self._responder)
+            self._attention.heard()
             for event in self._responder.events():
                 self._put(partial(self._responder_event, event))
 

@@ -104,6 +104,8 @@ class RingKeeper:
     def set_able(self, able: bool) -> None:
         """This node has an interface to announce on, or has none. The others are told of the first after some time only:
         a link that comes and goes must not move addresses with it. Where no other may own addresses, at once."""
+        if able == self._able_soon:
+            return
         self._able_soon = able
         if not able or not any(may_own(view) for name, view in self.members().items() if name != self._node):
             self._apply_able()

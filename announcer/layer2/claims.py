@@ -464,19 +464,22 @@ class ClaimBook:
         """The window is over and nobody answered: whether that means something."""
         home = self._neighbours.home(address)
         witnessed = [index for index in home if self._neighbours.has_witness(index)]
-        proven = all(self._neighbours.proved_since(index, claim.started) for index in witnessed)
+        proven = [index for index in witnessed if self._neighbours.proved_since(index, claim.started)]
         waited = now - claim.since >= ALONE_S
-        if witnessed and proven:
+        if witnessed and len(proven) == len(witnessed):
             self._announce(address, claim, Reason.SILENCE)
-        elif waited and (not witnessed or self._is_lonely(witnessed, now - claim.since)):
+        elif waited and not witnessed:
             self._announce(address, claim, Reason.ALONE)
+        elif self._is_lonely(set(witnessed) - set(proven), now - claim.since):
+            self._announce(address, claim, Reason.SILENCE if proven else Reason.ALONE)
         else:
             if waited:
                 self._move(address, claim, State.ASKING, Reason.LINK_NOT_PROVEN)
             self._open_window(address, claim, now + RETRY_S if waited else now)
 
-    def _is_lonely(self, witnessed: Iterable[int], asked_s: float) -> bool:
-        return asked_s >= LONELY_S and not any(map(self._neighbours.has_members, witnessed))
+    def _is_lonely(self, silent: Iterable[int], asked_s: float) -> bool:
+        """Whether on none of the interfaces on which nobody answers a member lives, but gateways at most."""
+        return asked_s >= LONELY_S and not any(map(self._neighbours.has_members, silent))
 
     def _announce(self, address: bytes, claim: _Claim, reason: Reason) -> None:
         claim.known = True

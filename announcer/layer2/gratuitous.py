@@ -76,18 +76,25 @@ class GratuitousSchedule:
         The hosts in `directed` are each sent a request of their own DIRECTED_S after its start.
         """
         burst = _Burst(now)
+        self._begin(address, interface, burst, now, directed)
+
+    def repeat(
+        self, address: bytes, interface: int, *, now: float, directed: Iterable[Requester] = ()
+    ) -> None:
+        """Send one round now, and once to the hosts in `directed`; a burst that is under way begins again, and tells them
+        twice like any."""
+        under_way = interface in self._bursts.get(address, {})
+        burst = _Burst(now if under_way else now - ROUNDS_S[-1])
+        self._begin(address, interface, burst, now, directed)
+
+    def _begin(
+        self, address: bytes, interface: int, burst: _Burst, now: float, directed: Iterable[Requester]
+    ) -> None:
         self._bursts.setdefault(address, {})[interface] = burst
         self._enqueue(0, now, address, interface, burst)
         for host in directed:
             for offset in DIRECTED_S:
                 self._enqueue(_DIRECTED_STEP, now + offset, address, interface, burst, to=host)
-
-    def repeat(self, address: bytes, interface: int, *, now: float) -> None:
-        """Send one round now; a burst that is under way begins again."""
-        under_way = interface in self._bursts.get(address, {})
-        burst = _Burst(now if under_way else now - ROUNDS_S[-1])
-        self._bursts.setdefault(address, {})[interface] = burst
-        self._enqueue(0, now, address, interface, burst)
 
     def stop_address(self, address: bytes) -> None:
         """Send nothing more for the address."""
@@ -136,7 +143,7 @@ class GratuitousSchedule:
             entry = heapq.heappop(self._ready)
             if not self._alive(entry):
                 continue
-            if entry.to is not None and now >= entry.burst.started + ROUNDS_S[-1]:
+            if entry.to is not None and now >= entry.due + ROUNDS_S[-1]:
                 continue
             self._allowed_at += self._interval
             if entry.to is not None:

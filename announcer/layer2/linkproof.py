@@ -29,9 +29,10 @@ class LinkChanged(NamedTuple):
 
 
 class _Check:
-    """`gateway`: it answered before the silence, if there is one."""
+    """`gateway`: it answered before the silence, if there is one. `enough`: so many were to be expected when it was asked
+    that an answer was missed."""
 
-    __slots__ = ("asked", "due", "gateway", "lost", "misses")
+    __slots__ = ("asked", "due", "enough", "gateway", "lost", "misses")
 
     def __init__(self, now: float) -> None:
         self.restart(now)
@@ -41,6 +42,7 @@ class _Check:
     def restart(self, now: float) -> None:
         self.due = now
         self.asked: float | None = None
+        self.enough = False
         self.misses = 0
 
 
@@ -89,8 +91,8 @@ class LinkProof:
         return changes
 
     def _judge(self, index: int, check: _Check, now: float) -> None:
-        answered = check.asked is not None and self._neighbours.proved_since(index, check.asked)
-        check.misses = 0 if answered or check.asked is None else check.misses + 1
+        answered = check.asked is not None and self._neighbours.answered_since(index, check.asked)
+        check.misses = check.misses + 1 if check.enough and not answered else 0
         if not check.misses and not check.lost:
             check.gateway = self._neighbours.gateway_answers(index)
         enough = self._neighbours.members_on(index) + check.gateway >= EXPECTED
@@ -100,8 +102,8 @@ class LinkProof:
         elif not check.lost and enough and check.misses >= MISSES:
             check.lost = True
             self._changes.append(LinkChanged(index, proven=False))
-        check.asked = now
-        if check.misses or check.lost:
+        check.asked, check.enough = now, enough
+        if check.lost or (enough and check.misses):
             check.due = now + AGAIN_S
             self._neighbours.ask_witnesses(index, self._entropy(NONCE_BYTES), now)
         else:

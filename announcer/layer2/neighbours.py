@@ -71,6 +71,7 @@ class Neighbours:
         self._alive: set[bytes] = set()
         self._gateways: dict[int, _Gateway] = {}
         self._proved: dict[int, float] = {}
+        self._answered: dict[int, float] = {}
         self._asked: dict[int, float] = {}
         self._hello_at: float | None = None
         self._meet_s = HELLO_S
@@ -82,7 +83,7 @@ class Neighbours:
         """Take note of the interfaces in use; on those that came up or changed, say hello."""
         before, self.interfaces = self.interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            for known in (self._heard, self._proved, self._asked):
+            for known in (self._heard, self._proved, self._answered, self._asked):
                 known.pop(index, None)
         self._homes.clear()
         for index, view in interfaces.items():
@@ -161,6 +162,8 @@ class Neighbours:
         view = self.interfaces.get(interface)
         if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
             self._proved[interface] = now
+            if frame.destination == view.mac:
+                self._answered[interface] = now
             gateway = self._gateways.get(interface)
             if gateway is not None and gateway.address == frame.sender_ip:
                 # The first that answers stays: a host that answers everything must not take the gateway's place.
@@ -240,6 +243,10 @@ class Neighbours:
     def proved_since(self, interface: int, moment: float) -> bool:
         """Whether somebody was heard on the interface since then."""
         return self._proved.get(interface, float("-inf")) >= moment
+
+    def answered_since(self, interface: int, moment: float) -> bool:
+        """Whether somebody has answered us on the interface since then: frames go both ways."""
+        return self._answered.get(interface, float("-inf")) >= moment
 
     def ask_witnesses(self, interface: int, nonce: bytes, now: float, *, but: bytes | None = None) -> None:
         """Ask the gateway and some members where they are; their answers prove the link. Costs nothing when repeated."""

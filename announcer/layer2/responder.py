@@ -200,11 +200,17 @@ class ArpResponder:
             return
         before, self._interfaces = self._interfaces, wanted
         gone = [view for index, view in before.items() if index not in wanted]
-        lost = [view.name for view in gone if self._neighbours.members_on(view.index) >= EXPECTED]
+        homes = self._claims.sole_homes()
+        lost = [
+            view.name
+            for view in gone
+            if view.index in homes and self._neighbours.members_on(view.index) >= EXPECTED
+        ]
         for index, view in before.items():
             if index not in wanted or wanted[index].mac != view.mac:
                 self._schedule.stop_interface(index)
-                self._requesters.stop_interface(index)
+                if index not in wanted:
+                    self._requesters.stop_interface(index)
                 self._announced = {key for key in self._announced if key[1] != index}
         for index, view in wanted.items():
             if index not in before or before[index].mac != view.mac:
@@ -313,7 +319,8 @@ class ArpResponder:
         self._questions.handle_timer(now)
         self._watch_links(now)
         self._neighbours.handle_timer(now)
-        self._reunion.handle_timer(now)
+        if not self.stalled:
+            self._reunion.handle_timer(now)
         self._follow(now)
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         if self._report_at is not None and now >= self._report_at and not self._outputs:
@@ -332,7 +339,8 @@ class ArpResponder:
         if now >= self._watch_at:
             self._watch_at = now + CHECK_S
             self._link.watch(self._claims.sole_homes(), now)
-        self._link.handle_timer(now)
+        if not self.stalled:
+            self._link.handle_timer(now)
         for index, proven in self._link.take_changes():
             if proven:
                 self._neighbours.greet(index)
@@ -445,11 +453,17 @@ class ArpResponder:
 
     def _make_known(self, address: bytes, index: int, now: float) -> None:
         """Tell everybody on the interface, and those one by one who are known to have use for it."""
+        self._schedule.start(address, index, now=now, directed=self._users(address, index, now))
+
+    def _users(self, address: bytes, index: int, now: float) -> list[Requester]:
+        """Who has use for an address on an interface: none where it is not at home."""
+        if index not in self._neighbours.home(address):
+            return []
         hosts = self._requesters.of(index, address, now)
         gateway = self._neighbours.gateway_at(index)
         if gateway is not None and all(host.address != gateway[1] for host in hosts):
             hosts.append(Requester(*gateway))
-        self._schedule.start(address, index, now=now, directed=hosts)
+        return hosts
 
     def _news(self, due: Due, view: InterfaceView) -> bytes:
         if due.to is not None:
@@ -470,7 +484,9 @@ class ArpResponder:
                     self._remove(address)
                 case Reannounce(address):
                     for index in self._interfaces:
-                        self._schedule.repeat(address, index, now=now)
+                        self._schedule.repeat(
+                            address, index, now=now, directed=self._users(address, index, now)
+                        )
                 case Changed(address, state, reason, holder):
                     self._outputs.append(ClaimChanged(IPv4Address(address), state, reason, holder))
                 case Alarm():

@@ -16,18 +16,24 @@ ASK_S: Final = 0.2
 """Between two rounds of questions."""
 A_ROUND: Final = 4
 """Members asked in one round, in turn."""
+SILENT: Final = 2
+"""Unanswered questions in a row that are a silence: one may be a lost frame."""
+SLOW_AFTER_S: Final = 60.0
+SLOW_S: Final = 2.0
+"""Between two questions to a member that was given up long ago: to switches its MAC is unknown by now, and they flood."""
 KEPT_S: Final = 600.0
 """How long a member is asked after it was given up, the same as the ring does."""
 
 
 class _Lost:
-    """A member that was given up at `since`. `silent`: it has not answered since then, or not the question before."""
+    """A member that was given up at `since`. `misses`: unanswered questions in a row; it counts as silent at first."""
 
-    __slots__ = ("nonce", "silent", "since")
+    __slots__ = ("asked", "misses", "nonce", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.silent = True
+        self.asked = since
+        self.misses = SILENT
         self.nonce = b""
 
 
@@ -64,8 +70,8 @@ class Reunion:
         lost = self._lost.get(name)
         if lost is None:
             return False
-        was_silent, lost.silent, lost.nonce = lost.silent, False, b""
-        return was_silent
+        misses, lost.misses, lost.nonce = lost.misses, 0, b""
+        return misses >= SILENT
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` has something to do."""
@@ -83,7 +89,10 @@ class Reunion:
                 del self._lost[name]
                 continue
             self._turn.append(name)
-            lost.silent = lost.silent or bool(lost.nonce)
+            if now - lost.since > SLOW_AFTER_S and now - lost.asked < SLOW_S:
+                continue
+            lost.asked = now
+            lost.misses += bool(lost.nonce)
             lost.nonce = self._entropy(NONCE_BYTES)
             for index, neighbour in self._neighbours.find(name):
                 self._neighbours.question(index, neighbour.address, lost.nonce, to=neighbour.mac)

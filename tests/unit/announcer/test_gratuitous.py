@@ -170,3 +170,14 @@ def test_hosts_are_not_told_what_is_not_so_any_more() -> None:
     core.start(VIP, 2, now=START + 100, directed=[HOST])
     core.stop_address(VIP)
     assert core.take(START + 101) == []
+
+
+@pytest.mark.parametrize(("at", "expected"), [(0.5, [0.0, 0.5, 1.5]), (10.0, [0.0, 1.0, 10.0])])
+def test_a_repeat_tells_the_hosts_too(at: float, expected: list[float]) -> None:
+    core = schedule()
+    core.start(VIP, 2, now=START, directed=[HOST])
+    before = play(core, until=START + at)
+    core.repeat(VIP, 2, now=START + at, directed=[HOST])
+    after = play(core, until=START + at + 60, since=START + at)
+    told = [when for when, batch in [*before, *after] for due in batch if due.to is not None]
+    assert told == pytest.approx(expected, abs=0.001)

@@ -158,3 +158,33 @@ def test_a_gateway_is_asked_at_its_own_mac_until_it_is_silent() -> None:
     bench.asked.clear()
     bench.run(4.0)
     assert bench.asked[-1] == arp.BROADCAST
+
+
+def test_what_nobody_was_there_to_answer_is_not_missed_later() -> None:
+    bench = Bench(2, 3)
+    names = [name_hash("n2"), name_hash("n3")]
+    bench.neighbours.set_alive(names, alive=False)
+    bench.run(10.0)
+    bench.neighbours.set_alive(names, alive=True)
+    bench.run(5.0)
+    assert bench.changes == []
+
+
+def test_hellos_of_others_do_not_prove_that_we_are_heard() -> None:
+    bench = Bench(2, 3)
+    bench.answering.clear()
+    for _ in range(20):
+        bench.run(0.5)
+        mac, address = bytes([2, 0, 0, 0, 0, 2]), bytes([198, 18, 0, 12])
+        hello = ArpFrame(arp.BROADCAST, mac, arp.REQUEST, mac, address, bytes(6), address)
+        bench.neighbours.hello(2, name_hash("n2"), hello, welcome=False, now=bench.now)
+        bench.neighbours.hear(2, hello._replace(operation=REPLY), bench.now)
+    assert [change.proven for _, change in bench.changes] == [False]
+
+
+def test_a_gateway_alone_that_never_answers_is_asked_once_a_second() -> None:
+    bench = Bench(gateway=True)
+    bench.answering.clear()
+    bench.run(20.0)
+    assert len(bench.asked) == pytest.approx(20, abs=1)
+    assert bench.changes == []

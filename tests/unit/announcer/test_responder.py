@@ -473,3 +473,25 @@ def test_an_owner_that_nobody_hears_falls_silent_and_says_so() -> None:
     bench.core.receive_command(Members(0, bench.now, False, names), now=bench.now)
     bench.run(1.0)
     assert bench.take(LinkProven) == [LinkProven("eth0", proven=True)]
+
+
+@pytest.mark.parametrize("home", [True, False], ids=["home", "elsewhere"])
+def test_a_link_that_goes_with_members_on_it_is_lost_where_addresses_depend_on_it(home: bool) -> None:
+    elsewhere = InterfaceView(9, "eth9", bytes.fromhex("020000000009"), (IPv4Interface("198.19.0.11/24"),))
+    bench = Bench(interfaces=(HOME, elsewhere))
+    bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
+    names = tuple(Signer(f"n{number}", [b"key"]).hash for number in (2, 3))
+    bench.core.receive_command(Members(0, bench.now, True, names), now=bench.now)
+    going, staying = (HOME, elsewhere) if home else (elsewhere, HOME)
+    for number in (2, 3):
+        mac, address = bytes([2, 0, 0, 0, 1, number]), bytes([198, 18, 0, 10 + number])
+        hello = ArpFrame(arp.BROADCAST, mac, arp.REQUEST, mac, address, bytes(6), address)
+        signed = Signer(f"n{number}", [b"key"]).sign(hello, Kind.HELLO)
+        bench.core.receive_frame(going.index, signed, foreign=False, now=bench.now)
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    bench.core.set_interfaces([staying], now=bench.now)
+    bench.step(0.0)
+    assert bench.take(LinkProven) == ([LinkProven("eth0", proven=False)] if home else [])
+    bench.core.set_interfaces([staying, going], now=bench.now)
+    bench.step(0.0)
+    assert bench.take(LinkProven) == ([LinkProven("eth0", proven=True)] if home else [])

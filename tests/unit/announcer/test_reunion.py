@@ -10,7 +10,7 @@ from announcer.layer2 import arp, signed
 from announcer.layer2.arp import ArpFrame
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.neighbours import Neighbours
-from announcer.layer2.reunion import A_ROUND, ASK_S, KEPT_S, Reunion
+from announcer.layer2.reunion import A_ROUND, ASK_S, KEPT_S, SLOW_AFTER_S, SLOW_S, Reunion
 from announcer.layer2.signed import Signer, name_hash
 
 ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
@@ -67,6 +67,8 @@ def test_the_first_answer_and_the_first_after_a_silence_tell(bench: Bench) -> No
     bench.rounds(1)
     assert not bench.reunion.answered(N2), "its ring is cut, not its wire"
     bench.rounds(2)
+    assert not bench.reunion.answered(N2), "one frame was lost"
+    bench.rounds(3)
     assert bench.reunion.answered(N2)
 
 
@@ -96,6 +98,15 @@ def test_who_is_back_and_who_stayed_away_too_long_is_asked_no_more(bench: Bench)
     bench.now += KEPT_S + 1.0
     assert bench.rounds(2) == []
     assert bench.reunion.next_deadline() is None
+
+
+def test_who_was_given_up_long_ago_is_asked_seldom(bench: Bench) -> None:
+    bench.reunion.gone([N2], bench.now)
+    bench.rounds(1)
+    bench.now += SLOW_AFTER_S + 1.0
+    begun = bench.now
+    asked = len(bench.rounds(100))
+    assert asked == pytest.approx((bench.now - begun) / SLOW_S, abs=2)
 
 
 def test_a_stranger_is_not_asked(bench: Bench) -> None:

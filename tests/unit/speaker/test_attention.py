@@ -41,3 +41,12 @@ def test_who_reads_late_or_slowly_is_not() -> None:
     assert not any(looks(*[(0, 10)] * 20))
     assert not any(looks(*[(10, 20)] * 20)), "the message before is read by the next look"
     assert not any(looks((0, 10), (10, 20), (20, 30), (30, 40), (10, 20), (20, 30), (30, 40)))
+
+
+def test_who_has_something_to_say_is_busy_and_does_not_stand_still() -> None:
+    attention = Attention()
+    for step in range(20):
+        assert not attention.look(10 * step)
+        attention.told(10 * step + 10)
+        if step % 3 == 0:
+            attention.heard()
