@@ -32,7 +32,14 @@ def test_figures_take_the_place_of_those_before(tmp_path: Path, monkeypatch: pyt
     page.write_text(
         f"before\n{failover.LIST_BEGIN}STALE\n{failover.LIST_END}between\n{failover.BEGIN}STALE\n{failover.END}after\n"
     )
-    for name, path in (("PAGE", page), ("PICTURE", tmp_path / "p.svg"), ("RESULTS", tmp_path)):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"first\n{failover.BEGIN}STALE\n{failover.END}last\n")
+    for name, path in (
+        ("PAGE", page),
+        ("README", readme),
+        ("PICTURE", tmp_path / "p.svg"),
+        ("RESULTS", tmp_path),
+    ):
         monkeypatch.setattr(failover, name, path)
     result = Result(
         "power-off",
@@ -58,6 +65,9 @@ def test_figures_take_the_place_of_those_before(tmp_path: Path, monkeypatch: pyt
         " 500 ms / 500 ms | 560 ms / 560 ms | stray frames - | **no** | 0123456 |"
     ) in text
     assert "* power-off, run 3: not at rest" in text
+    assert "STALE" not in readme.read_text()
+    row = "| `power-off --nodes 5 --repeat 30 --seed 1` | 3 | 550 ms / 600 ms | 50 ms / 50 ms | 140 / 140 | **no** | 0123456 |"
+    assert row in readme.read_text()
     assert (tmp_path / "p.svg").read_text().count("power-off") == 2
 
 
