@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chaos.errors import MeasurementError
+from chaos.records import events
 
 
 class RecorderStart(msgspec.Struct, frozen=True, tag="recorder", array_like=True):
@@ -54,17 +54,7 @@ def parse(lines: Iterable[str]) -> FrameRecord:
 
     Raises MeasurementError where a line is no record of a recorder.
     """
-    frames: list[Frame] = []
-    for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
-            break
-        try:
-            event = _LINE.decode(line)
-        except msgspec.DecodeError as error:
-            raise MeasurementError(f"packet record, line {number}: {error}") from None
-        if isinstance(event, Frame):
-            frames.append(event)
-    return FrameRecord(tuple(frames))
+    return FrameRecord(tuple(one for one in events(lines, _LINE, "packet") if isinstance(one, Frame)))
 
 
 def announcers(record: FrameRecord, vip: str, *, since: float, until: float = float("inf")) -> frozenset[str]:

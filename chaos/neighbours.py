@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from chaos.errors import MeasurementError
+from chaos.records import events
 
 
 class NeighbourStart(msgspec.Struct, frozen=True, tag="neighbour", array_like=True):
@@ -59,13 +59,7 @@ def parse(lines: Iterable[str]) -> NeighbourRecord:
     """
     entries: list[Entry] = []
     deleted = 0
-    for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
-            break
-        try:
-            event = _LINE.decode(line)
-        except msgspec.DecodeError as error:
-            raise MeasurementError(f"neighbour record, line {number}: {error}") from None
+    for event in events(lines, _LINE, "neighbour"):
         if isinstance(event, Entry):
             entries.append(event)
         deleted += isinstance(event, Deleted)

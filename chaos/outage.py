@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from chaos.errors import MeasurementError
+from chaos.records import events
 
 
 class ProbeStart(msgspec.Struct, frozen=True, tag="probe", array_like=True):
@@ -95,13 +96,7 @@ def parse(lines: Iterable[str]) -> ProbeRecord:
     answered: list[Answered] = []
     late: list[Late] = []
     complete = False
-    for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
-            break
-        try:
-            event = _LINE.decode(line)
-        except msgspec.DecodeError as error:
-            raise MeasurementError(f"probe record, line {number}: {error}") from None
+    for event in events(lines, _LINE, "probe"):
         match event:
             case ProbeStart():
                 start = event

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from chaos.errors import MeasurementError
+from chaos.records import events
 
 
 class ObserverStart(msgspec.Struct, frozen=True, tag="observer", array_like=True):
@@ -99,13 +100,7 @@ def parse(lines: Iterable[str], *, among: Collection[str] | None = None) -> Obse
     answers: list[Answer] = []
     gratuitous: list[Gratuitous] = []
     end: float | None = None
-    for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
-            break
-        try:
-            event = _LINE.decode(line)
-        except msgspec.DecodeError as error:
-            raise MeasurementError(f"observer record, line {number}: {error}") from None
+    for event in events(lines, _LINE, "observer"):
         match event:
             case ObserverStart():
                 start = event

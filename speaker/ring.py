@@ -109,11 +109,10 @@ class RingKeeper:
         self._able_soon = able
         if not able or not any(may_own(view) for name, view in self.members().items() if name != self._node):
             self._apply_able()
-        elif self._tasks is not None:
+        else:
+            assert self._tasks is not None, "others are known only during a stay in the ring"
             self._able_again_at = anyio.current_time() + self._timing.able_again_s
             self._tasks.start_soon(self._able_again)
-        else:
-            self._able = True
 
     async def _able_again(self) -> None:
         await anyio.sleep(self._timing.able_again_s)
