@@ -1,8 +1,9 @@
 """Our members in rings with real ones, as `make test-interop` has them, and the figures of it kept as a result.
 
 `python -m bench.interop [--repeat N] [--loss SECONDS] [--json FILE]`: rings with memberlist and serf that are calm, die,
-leave, return and are parted, four times over (6 min each), then rings that lose packets and stall for ten minutes. Needs Go
+leave, return and are parted, four times over (7 min each), then rings that lose packets and stall for ten minutes. Needs Go
 1.25 or later and serf, and a machine that does nothing else: the tests have bounds. Nothing is written when a test failed.
+`--render` puts bench/results/interop.json into docs/ring.md and measures nothing.
 """
 
 import argparse
@@ -10,16 +11,89 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from bench import facts
+import msgspec
+
+from bench import cost, facts
 
 REPEAT: Final = 4
 LOSS_S: Final = 600.0
 RINGS: Final = ("tests/interop/test_rings.py", "figures.json")
 LOSSY: Final = ("tests/interop/test_lossy_rings.py", "losses.json")
 """The tests, and the file in build/interop that they leave."""
+
+RESULT: Final = facts.ROOT / "bench" / "results" / "interop.json"
+PAGE: Final = facts.ROOT / "docs" / "ring.md"
+WHAT: Final = {
+    "ours dead, first": "one of ours is killed: the first knows",
+    "ours dead, all": "… everybody knows",
+    "theirs dead, all": "one of theirs is killed: everybody knows",
+    "ours left": "goodbye of ours, until all have heard it",
+    "theirs left": "goodbye of theirs",
+    "ours back after death": "ours restarted after a death, alive everywhere",
+    "theirs back after death": "theirs",
+    "healed after 30 s between the kinds": "healed after 30 s, all of ours on one side and all of theirs on the other",
+    "healed after 30 s across the kinds": "healed after 30 s, ours and theirs on both sides",
+    "ours healed after 30 s across the kinds": "… ours among each other",
+    "healed after 90 s across the kinds": "healed after 90 s, ours and theirs on both sides",
+    "ours healed after 90 s across the kinds": "… ours among each other",
+}
+"""What the tests measure, in words."""
+
+
+class Facts(msgspec.Struct):
+    """Seconds of each ring by what was measured, one mapping a repetition; counts of each lossy ring."""
+
+    commit: str
+    rings: list[dict[str, dict[str, float]]]
+    lossy: dict[str, dict[str, int]]
+
+
+def spread(values: Iterable[float]) -> str:
+    """Lowest to highest."""
+    ordered = sorted(values)
+    return f"{ordered[0]:.2f} to {ordered[-1]:.2f}" if ordered else "-"
+
+
+def table(text: bytes) -> list[str]:
+    """Figures of the rings by kind, and the sums of the lossy ones."""
+    found = msgspec.json.decode(text, type=Facts)
+    rings = [ring for repetition in found.rings for ring in repetition.items()]
+    kinds = {
+        name: [figures for kind, figures in rings if kind.startswith(name)] for name in ("memberlist", "serf")
+    }
+    head = ["seconds, lowest to highest", *(f"{name}, {len(those)} rings" for name, those in kinds.items())]
+    rows = [
+        [words, *(spread(ring[what] for ring in those if what in ring) for those in kinds.values())]
+        for what, words in WHAT.items()
+    ]
+    lossy = found.lossy.values()
+    counts = [
+        f"{sum(ring[what] for ring in lossy)} {what}"
+        for what in (
+            "stalls",
+            "false deaths seen by theirs",
+            "false deaths seen by ours",
+            "suspicions seen by ours",
+        )
+    ]
+    lasted = max(ring["seconds"] for ring in lossy)
+    return [
+        *cost.table(head, rows),
+        "",
+        f"{len(lossy)} rings with loss and stalls, {lasted} s long: {', '.join(counts)}. Commit {cost.short(found.commit)}.",
+    ]
+
+
+def render() -> None:
+    """Put the result into the page."""
+    begin = cost.begin("interop")
+    head, _, rest = PAGE.read_text().partition(begin)
+    _, _, tail = rest.partition(cost.END)
+    PAGE.write_text(head + begin + "\n" + "\n".join(table(RESULT.read_bytes())) + "\n\n" + cost.END + tail)
 
 
 def run(test: str, left: str, loss_s: float) -> object:
@@ -51,7 +125,11 @@ def main(argv: list[str] | None = None) -> int:
         help=f"of the lossy rings (default {LOSS_S:g})",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the facts")
+    parser.add_argument("--render", action="store_true", help="only put the result into docs/ring.md")
     args = parser.parse_args(argv)
+    if args.render:
+        render()
+        return 0
     measured = facts.commit()
     try:
         rings = [run(*RINGS, args.loss) for _ in range(args.repeat)]

@@ -71,6 +71,7 @@ PHASES = (
     "sees ours leave",
     "sees theirs leave",
     "heals a partition of 30 s between the kinds",
+    "heals a partition of 30 s across the kinds",
     "heals a partition of 90 s across the kinds",
 )
 
@@ -116,8 +117,9 @@ class Scenario:
             lambda: self.die(self.theirs[-1], "theirs"),
             lambda: self.leave(self.ours[-1], "ours"),
             lambda: self.leave(self.theirs[-1], "theirs"),
-            lambda: self.part(self.ours, 30.0),
-            lambda: self.part([self.ours[0], self.theirs[0]], 90.0),
+            lambda: self.part("between the kinds", self.ours, 30.0),
+            lambda: self.part("across the kinds", [self.ours[0], self.theirs[0]], 30.0),
+            lambda: self.part("across the kinds", [self.ours[0], self.theirs[0]], 90.0),
         )
         for phase, action in zip(PHASES, actions, strict=True):
             try:
@@ -192,7 +194,7 @@ class Scenario:
         await peer.join([other.address for other in self.but(peer)])
         return await self.all_alive(begin, SPREAD_S)
 
-    async def part(self, side: list[Peer], cut_s: float) -> None:
+    async def part(self, how: str, side: list[Peer], cut_s: float) -> None:
         other_side = [peer for peer in self.peers if peer not in side]
         self.net.cut([peer.name for peer in side])
         await anyio.sleep(cut_s)
@@ -205,14 +207,14 @@ class Scenario:
         self.net.heal()
         begin = time.time()
         figures = self.record.figures
-        figures[f"healed after {cut_s:.0f} s"] = await self.all_alive(begin, REJOIN_S)
+        figures[f"healed after {cut_s:.0f} s {how}"] = await self.all_alive(begin, REJOIN_S)
         parted = [
             max(one.since[other.name] - begin, 0.0)
             for one, other in itertools.permutations(self.ours, 2)
             if (one in side) != (other in side)
         ]
         if parted:
-            figures[f"ours healed after {cut_s:.0f} s"] = max(parted)
+            figures[f"ours healed after {cut_s:.0f} s {how}"] = max(parted)
             # In a ring of serf's meta belongs to serf, so ours do not know each other there.
             assert isinstance(self.theirs[0], Serf) or max(parted) <= HEAL_S, f"ours took {max(parted):.1f} s"
 
