@@ -47,6 +47,15 @@ def manifest(name: str) -> Path:
     raise ChaosError(f"manifests/{name} is not installed with this vipring")
 
 
+def vipring(speaker_flags: Iterable[str] = ()) -> str:
+    """manifests/vipring.yaml with further flags for the speakers, as YAML."""
+    text = manifest("vipring.yaml").read_text(encoding="utf-8")
+    before, command, after = text.partition("args: [speaker, ")
+    if not command:
+        raise ChaosError("manifests/vipring.yaml has no speaker to give flags to")
+    return before + command + "".join(f"{flag}, " for flag in speaker_flags) + after
+
+
 def pool_config(addresses: str = POOL) -> str:
     """manifests/example-config.yaml with these addresses in its (layer2) pool, as YAML."""
     document = yaml.safe_load(manifest("example-config.yaml").read_text(encoding="utf-8"))

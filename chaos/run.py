@@ -94,8 +94,8 @@ async def prepare(stage: Stage, scenario: Scenario, services: int, say: Say) -> 
     if scenario.one_owner:
         wanted = dict(await gather.services_of_one(stage.nodes, services, pool_of(scenario)))
     say("installing vipring, a pool of addresses, echo backends and services")
-    for name in ("namespace.yaml", "vipring.yaml"):
-        await stage.lab.apply(install.manifest(name))
+    await stage.lab.apply(install.manifest("namespace.yaml"))
+    await stage.lab.apply(install.documents(install.vipring(scenario.speaker_flags)))
     await stage.lab.apply([install.secret(install.random_key())])
     await stage.lab.apply(install.documents(install.pool_config(pool_of(scenario))))
     await stage.lab.apply(install.echo_objects(stage.nodes, wanted))

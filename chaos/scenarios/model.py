@@ -61,6 +61,8 @@ class Scenario:
     """Services, each with an address, where the command line says nothing."""
     one_owner: bool = False
     """Choose the addresses so that one node owns them all."""
+    speaker_flags: tuple[str, ...] = ()
+    """What the speakers are told beside what the manifest says."""
     rate: float = 250.0
     """Echoes a second where the command line says nothing."""
     flows: int = 1

@@ -65,6 +65,17 @@ SCENARIOS = (
         in_tests=True,
     ),
     Scenario(
+        name="power-off-three",
+        summary="the same with --fast-lane-misses=3 on all speakers",
+        fault=power_off,
+        after=power_on,
+        detected_by=DETECTED_BY,
+        down_after=True,
+        speaker_flags=("--fast-lane-misses=3",),
+        promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
+        typical={"outage_s": 0.55},
+    ),
+    Scenario(
         name="power-off-200",
         summary="the owner of 200 addresses loses power",
         fault=power_off,

@@ -42,3 +42,13 @@ def test_every_echo_service_selects_the_pods_of_all_nodes() -> None:
         for service in objects[2:]:
             selector = msgspec.to_builtins(service["spec"])["selector"]
             assert selector.items() <= msgspec.to_builtins(pod["metadata"])["labels"].items()
+
+
+def test_speakers_take_further_flags() -> None:
+    def args(text: str) -> list[str]:
+        (daemons,) = (one for one in yaml.safe_load_all(text) if one and one["kind"] == "DaemonSet")
+        found: list[str] = daemons["spec"]["template"]["spec"]["containers"][0]["args"]
+        return found
+
+    command, *rest = args(install.vipring())
+    assert args(install.vipring(["--fast-lane-misses=3"])) == [command, "--fast-lane-misses=3", *rest]
