@@ -23,6 +23,7 @@ from gossip.meta import Meta, is_ours
 from gossip.outputs import MemberDoubtful, StreamPurpose
 from gossip.patience import Lateness, Silences
 from gossip.questions import Questions, Way
+from gossip.rhythm import Rhythm
 from gossip.state import Membership
 from gossip.timers import TimerKind
 from gossip.transmit import Transmitter
@@ -43,7 +44,6 @@ _FRESH: Final = 3
 _WORD: Final = 5
 """Paces for which an accusation by another member counts; it repeats it every pace."""
 
-_JITTER: Final = 0.1
 _PASTS_MAX: Final = 256
 
 
@@ -77,6 +77,7 @@ class FastLane:
         self._other_ack: tuple[str, float] = ("", float("-inf"))
         self._wire_proof = float("-inf")
         self._refuted_at = float("-inf")
+        self._rhythm = Rhythm(config.pace_s, context.rng)
         self._lateness = Lateness(config.pace_s)
         self._direct = Direct(context, transmitter, config.pace_s)
         self._healing = Healing(context, transmitter, membership, exchanges, self._questions)
@@ -107,7 +108,7 @@ class FastLane:
                 self._chosen = False
             timers = self._context.timers
             if (TimerKind.FAST_TICK, 0) not in timers and not self._membership.leaving:
-                timers.set((TimerKind.FAST_TICK, 0), now + self._context.rng.random() * self._config.pace_s)
+                timers.set((TimerKind.FAST_TICK, 0), self._rhythm.begin(now))
             return
         if member.state.present:
             self._plain.add(name)
@@ -147,8 +148,7 @@ class FastLane:
                 self._judge(watch, now)
         if not self._watches:
             return
-        wait = pace * (1 + _JITTER * (2 * self._context.rng.random() - 1))
-        self._context.timers.set((TimerKind.FAST_TICK, 0), max(due + wait, now + pace / 2))
+        self._context.timers.set((TimerKind.FAST_TICK, 0), self._rhythm.ticked(now))
 
     def acked(self, sequence: int, now: float) -> bool:
         """An ack came; False if it answers no question of the lane."""
@@ -190,6 +190,16 @@ class FastLane:
             self._other_ack = self._last_ack
         self._last_ack = name, now
         self.heard(name, now)
+
+    def asked(self, name: str, now: float) -> None:
+        """A member that watches this one has asked it."""
+        self.heard(name, now)
+        due = self._rhythm.met(now)
+        if due is None or (TimerKind.FAST_TICK, 0) not in self._context.timers:
+            return
+        # A question has its whole pace to be answered; the answer may wait in the socket behind this ping.
+        if not any(watch.unanswered for watch in self._watches.values()):
+            self._tick(due, now)
 
     def heard(self, name: str, now: float) -> None:
         """A member answered, or asked us something."""

@@ -396,8 +396,8 @@ class SwimNode:
         to = reply_endpoint(ping.source_addr, ping.source_port, source)
         answer = self._delegate.answer(ping)
         if self._lane is not None and self._lane.watched_by(ping.source_node):
-            self._lane.heard(ping.source_node, now)
             self._transmitter.send_alone(to, answer)
+            self._lane.asked(ping.source_node, now)
         else:
             self._transmitter.send(to, answer)
         if ping.source_node and to.host == source.host:
