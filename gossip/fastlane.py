@@ -232,7 +232,8 @@ class FastLane:
         watch = self._watch(member.name, now)
         if watch is not None:
             watch.accusers[accuser.name] = now
-            if watch.accused:
+            # Our own accusation may be old by now, and our link gone since. The next tick looks again.
+            if watch.accused and self._link_proven(watch, now):
                 self._conclude(watch, self._jury(watch.name, now), now)
 
     def secret(self, message: Dead, source: Endpoint) -> bool:

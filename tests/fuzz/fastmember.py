@@ -113,9 +113,7 @@ class Witness:
         misses = _CONFIG.misses if name in self._silent else _CONFIG.misses_without_wire
         if now - self._lived[name] < _SHORTEST * PACE_S * (misses - 1):
             return f"{name} lived {now - self._lived[name]:.2f} s ago"
-        # Who agrees at this moment agrees with an accusation for which the link was proven when it was made.
-        agreed = self._accused.get(name) == now
-        fresh = self._lived[name] if agreed else now - (_FRESH + 0.1) * PACE_S
+        fresh = now - (_FRESH + 0.1) * PACE_S
         others = max((at for other, at in self._answered.items() if other != name), default=-math.inf)
         if max(others, self._proved) < fresh:
             return "nobody else answered"

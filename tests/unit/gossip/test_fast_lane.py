@@ -240,6 +240,16 @@ def test_nobody_accuses_whose_own_link_is_not_proven() -> None:
     assert made.node.counters.verdicts == 0
 
 
+def test_nobody_agrees_with_others_whose_own_link_is_gone_since_it_accused() -> None:
+    made = bench("a", "b", "c")
+    live(made, 1.0, set())
+    assert of(MemberSuspect, live(made, 0.55, {"a"}, wire=WireAnswer.SILENT))
+    live(made, 0.4, {"a", "b", "c"})
+    assert not of(MemberDead, made.hear(Suspect(1, "a", "b"), source=at(11)))
+    outputs = live(made, 0.25, {"a"})
+    assert [event.by for event in of(MemberDead, outputs)] == ["me"], "the word of the other still counts"
+
+
 def test_late_ticks_count_no_misses() -> None:
     made = bench("a", "b")
     live(made, 1.0, set())
