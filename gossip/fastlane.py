@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from gossip.address import Endpoint
-from gossip.circle import Circle
+from gossip.circle import Circle, is_later
 from gossip.context import Context
 from gossip.direct import Direct
 from gossip.exchange import Exchanges
@@ -159,19 +159,11 @@ class FastLane:
         if way is Way.HEAL:
             self._healing.acked(name, now)
             return True
-        watch = self._watches.get(name)
         if way is Way.BY_RELAY:
-            if watch is not None:
+            if (watch := self._watches.get(name)) is not None:
                 self._vouch(watch)
-            return True
-        self.answered(name, now)
-        if watch is None:
-            return True
-        silence = watch.answered(now)
-        if silence is not None:
-            self._past(name, now).ended(max(1, int(silence / self._config.pace_s)), now)
-        if name not in self._targets:
-            del self._watches[name]
+        else:
+            self._answered(name, now)
         return True
 
     def tcp_answered(self, sequence: int) -> bool:
@@ -184,17 +176,36 @@ class FastLane:
             self._vouch(watch)
         return True
 
-    def answered(self, name: str, now: float) -> None:
-        """A member answered some question of this node, so our own link works both ways."""
+    def probed(self, name: str, now: float, *, direct: bool) -> None:
+        """An ordinary probe of a member was answered: by itself, which is as good as an answer to a question of the lane,
+        or perhaps by a relay, which vouches for it. The latter says nothing of the way between the two, so it is not heard
+        by that, nor is our own link proven: it is no more than what the lane's own relays say."""
+        if direct:
+            self._answered(name, now)
+        elif (watch := self._watches.get(name)) is not None:
+            self._vouch(watch)
+
+    def _answered(self, name: str, now: float) -> None:
+        """A member answered a question of ours itself, so it lives, and our own link works both ways."""
         if self._last_ack[0] != name:
             self._other_ack = self._last_ack
         self._last_ack = name, now
         self.heard(name, now)
+        watch = self._watches.get(name)
+        if watch is None:
+            return
+        silence = watch.answered(now)
+        if silence is not None:
+            self._past(name, now).ended(max(1, int(silence / self._config.pace_s)), now)
+        if name not in self._targets:
+            del self._watches[name]
 
     def asked(self, name: str, now: float) -> None:
         """A member that watches this one has asked it."""
         self.heard(name, now)
-        due = self._rhythm.met(now)
+        # Only those later in the order are followed, and so nobody follows himself by way of others: members that chase
+        # each other round the circle may never meet.
+        due = self._rhythm.met(now) if is_later(name, self._me.name) else None
         if due is None or (TimerKind.FAST_TICK, 0) not in self._context.timers:
             return
         # A question has its whole pace to be answered; the answer may wait in the socket behind this ping.

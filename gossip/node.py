@@ -364,14 +364,14 @@ class SwimNode:
             self._context.emit(UserMessage(source, message.payload, reliable=False))
 
     def _acked(self, ack: Ack, now: float) -> None:
-        lane, probed = self._lane, self._prober.target
+        lane, probed, direct = self._lane, self._prober.target, self._prober.direct
         if lane is not None and lane.acked(ack.seq, now):
             return
         if not self._prober.acked(ack, now):
             if not self._relay.acked(ack.seq):
                 self._returning.acked(ack.seq, now)
         elif lane is not None and probed is not None:
-            lane.answered(probed, now)
+            lane.probed(probed, now, direct=direct)
 
     def _tcp_answered(self, sequence: int) -> None:
         if self._lane is None or not self._lane.tcp_answered(sequence):

@@ -1,21 +1,22 @@
-"""When a member's ticks come: at the lane's pace, and at about the same moment as those of the members that watch it.
+"""When a member's ticks come: at the lane's pace, and together with those of the members that watch it.
 
-What wakes a process costs more than what it does then. Where members tick when they like, each of three pings and three
-acks in a pace is a wake of its own; where those that talk to each other tick together, all of it comes in a few.
+To be woken costs a process more than what it does then. Where members tick when they like, nearly each of three pings and
+three acks in a pace is a wake of its own; where those that talk to each other tick together, all of it comes in a few
+(docs/decisions/007-ticks-together.md).
 """
 
 import random
 from typing import Final
 
-_PULL: Final = 0.1
-"""Part of the time between a ping of a watcher and the nearest own tick by which the next tick moves towards the pings."""
+_PULL: Final = 0.2
+"""Part of the time between a followed member's ping and the nearest own tick by which the next tick moves towards it."""
 
-_CHANCE: Final = 0.01
-"""Part of a pace by which ticks differ by chance at most: members that tick just half a pace apart must not stay so."""
+_CHANCE: Final = 0.005
+"""Part of a pace by which a tick is moved by chance at most: what else comes ten times a second must not always meet it."""
 
 _SWAY: Final = 0.1
-"""Part of a pace by which the time between two deadlines differs from it at most, whatever pings say: nobody can be made
-to hurry or to fall asleep."""
+"""Part of a pace by which the time between two deadlines differs from it at most, whatever pings say: nobody can make a
+member hurry or fall asleep."""
 
 _EARLY: Final = 0.05
 """Part of a pace by which a tick may come before its deadline, where the process is awake anyway."""
@@ -52,7 +53,8 @@ class Rhythm:
         return self._due
 
     def met(self, now: float) -> float | None:
-        """A watcher's ping came, so it has just ticked. The deadline if it is so near that the tick may be done now."""
+        """The ping of a followed member came, so it has just ticked. The deadline, if it is so near that the tick may be
+        done now; else None."""
         since, until = now - self._ticked_at, self._due - now
         if until <= 0.0:
             return None
