@@ -15,6 +15,11 @@ def _place(name: str) -> _Place:
     return hashlib.sha256(name.encode()).digest()[:8], name
 
 
+def is_later(name: str, other: str) -> bool:
+    """Whether a name comes after another one in the order from the first to the last, not round the circle."""
+    return _place(name) > _place(other)
+
+
 class Circle:
     """Names in the order of their hashes; the first follows the last."""
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from gossip.address import Endpoint
-from gossip.circle import Circle
+from gossip.circle import Circle, is_later
 from gossip.context import Context
 from gossip.direct import Direct
 from gossip.exchange import Exchanges
@@ -23,6 +23,7 @@ from gossip.meta import Meta, is_ours
 from gossip.outputs import MemberDoubtful, StreamPurpose
 from gossip.patience import Lateness, Silences
 from gossip.questions import Questions, Way
+from gossip.rhythm import Rhythm
 from gossip.state import Membership
 from gossip.timers import TimerKind
 from gossip.transmit import Transmitter
@@ -43,7 +44,6 @@ _FRESH: Final = 3
 _WORD: Final = 5
 """Paces for which an accusation by another member counts; it repeats it every pace."""
 
-_JITTER: Final = 0.1
 _PASTS_MAX: Final = 256
 
 
@@ -77,6 +77,7 @@ class FastLane:
         self._other_ack: tuple[str, float] = ("", float("-inf"))
         self._wire_proof = float("-inf")
         self._refuted_at = float("-inf")
+        self._rhythm = Rhythm(config.pace_s, context.rng)
         self._lateness = Lateness(config.pace_s)
         self._direct = Direct(context, transmitter, config.pace_s)
         self._healing = Healing(context, transmitter, membership, exchanges, self._questions)
@@ -107,7 +108,7 @@ class FastLane:
                 self._chosen = False
             timers = self._context.timers
             if (TimerKind.FAST_TICK, 0) not in timers and not self._membership.leaving:
-                timers.set((TimerKind.FAST_TICK, 0), now + self._context.rng.random() * self._config.pace_s)
+                timers.set((TimerKind.FAST_TICK, 0), self._rhythm.begin(now))
             return
         if member.state.present:
             self._plain.add(name)
@@ -147,8 +148,7 @@ class FastLane:
                 self._judge(watch, now)
         if not self._watches:
             return
-        wait = pace * (1 + _JITTER * (2 * self._context.rng.random() - 1))
-        self._context.timers.set((TimerKind.FAST_TICK, 0), max(due + wait, now + pace / 2))
+        self._context.timers.set((TimerKind.FAST_TICK, 0), self._rhythm.ticked(now))
 
     def acked(self, sequence: int, now: float) -> bool:
         """An ack came; False if it answers no question of the lane."""
@@ -159,19 +159,11 @@ class FastLane:
         if way is Way.HEAL:
             self._healing.acked(name, now)
             return True
-        watch = self._watches.get(name)
         if way is Way.BY_RELAY:
-            if watch is not None:
+            if (watch := self._watches.get(name)) is not None:
                 self._vouch(watch)
-            return True
-        self.answered(name, now)
-        if watch is None:
-            return True
-        silence = watch.answered(now)
-        if silence is not None:
-            self._past(name, now).ended(max(1, int(silence / self._config.pace_s)), now)
-        if name not in self._targets:
-            del self._watches[name]
+        else:
+            self._answered(name, now)
         return True
 
     def tcp_answered(self, sequence: int) -> bool:
@@ -184,12 +176,41 @@ class FastLane:
             self._vouch(watch)
         return True
 
-    def answered(self, name: str, now: float) -> None:
-        """A member answered some question of this node, so our own link works both ways."""
+    def probed(self, name: str, now: float, *, direct: bool) -> None:
+        """An ordinary probe of a member was answered: by itself, which is as good as an answer to a question of the lane,
+        or perhaps by a relay, which vouches for it. The latter says nothing of the way between the two, so it is not heard
+        by that, nor is our own link proven: it is no more than what the lane's own relays say."""
+        if direct:
+            self._answered(name, now)
+        elif (watch := self._watches.get(name)) is not None:
+            self._vouch(watch)
+
+    def _answered(self, name: str, now: float) -> None:
+        """A member answered a question of ours itself, so it lives, and our own link works both ways."""
         if self._last_ack[0] != name:
             self._other_ack = self._last_ack
         self._last_ack = name, now
         self.heard(name, now)
+        watch = self._watches.get(name)
+        if watch is None:
+            return
+        silence = watch.answered(now)
+        if silence is not None:
+            self._past(name, now).ended(max(1, int(silence / self._config.pace_s)), now)
+        if name not in self._targets:
+            del self._watches[name]
+
+    def asked(self, name: str, now: float) -> None:
+        """A member that watches this one has asked it."""
+        self.heard(name, now)
+        # Only those later in the order are followed, and so nobody follows himself by way of others: members that chase
+        # each other round the circle may never meet.
+        due = self._rhythm.met(now) if is_later(name, self._me.name) else None
+        if due is None or (TimerKind.FAST_TICK, 0) not in self._context.timers:
+            return
+        # A question has its whole pace to be answered; the answer may wait in the socket behind this ping.
+        if not any(watch.unanswered for watch in self._watches.values()):
+            self._tick(due, now)
 
     def heard(self, name: str, now: float) -> None:
         """A member answered, or asked us something."""
@@ -222,7 +243,8 @@ class FastLane:
         watch = self._watch(member.name, now)
         if watch is not None:
             watch.accusers[accuser.name] = now
-            if watch.accused:
+            # Our own accusation may be old by now, and our link gone since. The next tick looks again.
+            if watch.accused and self._link_proven(watch, now):
                 self._conclude(watch, self._jury(watch.name, now), now)
 
     def secret(self, message: Dead, source: Endpoint) -> bool:

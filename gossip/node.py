@@ -364,14 +364,14 @@ class SwimNode:
             self._context.emit(UserMessage(source, message.payload, reliable=False))
 
     def _acked(self, ack: Ack, now: float) -> None:
-        lane, probed = self._lane, self._prober.target
+        lane, probed, direct = self._lane, self._prober.target, self._prober.direct
         if lane is not None and lane.acked(ack.seq, now):
             return
         if not self._prober.acked(ack, now):
             if not self._relay.acked(ack.seq):
                 self._returning.acked(ack.seq, now)
         elif lane is not None and probed is not None:
-            lane.answered(probed, now)
+            lane.probed(probed, now, direct=direct)
 
     def _tcp_answered(self, sequence: int) -> None:
         if self._lane is None or not self._lane.tcp_answered(sequence):
@@ -396,8 +396,8 @@ class SwimNode:
         to = reply_endpoint(ping.source_addr, ping.source_port, source)
         answer = self._delegate.answer(ping)
         if self._lane is not None and self._lane.watched_by(ping.source_node):
-            self._lane.heard(ping.source_node, now)
             self._transmitter.send_alone(to, answer)
+            self._lane.asked(ping.source_node, now)
         else:
             self._transmitter.send(to, answer)
         if ping.source_node and to.host == source.host:

@@ -105,6 +105,11 @@ class Prober:
         """Name of the member that is probed now."""
         return None if self._current is None else self._current.member.name
 
+    @property
+    def direct(self) -> bool:
+        """Whether only the member itself can answer the probe so far: relays were not asked yet."""
+        return self._current is not None and self._current.direct
+
     def nacked(self, seq: int) -> None:
         """A relay lives, but got no answer from the member either."""
         if self._current is not None and self._current.seq == seq:

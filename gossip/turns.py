@@ -1,7 +1,7 @@
 """When the ring's one owner runs: as soon as its socket can be read, when its deadline has come, when it is asked to.
 
 By callbacks of asyncio's loop. A task that waits for either of the two anew each time costs several times as much, and a
-member of a ring at rest wakes some sixty times a second (docs/decisions/005-turns-by-callbacks.md).
+member of a ring at rest wakes dozens of times a second (docs/decisions/005-turns-by-callbacks.md).
 """
 
 import asyncio

@@ -27,7 +27,7 @@ _ANSWERS: Final = tuple(WireAnswer)
 _CONFIG: Final = FastLaneConfig()
 
 _SHORTEST: Final = 0.8
-"""Paces between two questions, at least: the pace is jittered by a tenth."""
+"""Paces between two questions, at least: a deadline sways by a tenth, and a tick may come a twentieth before it."""
 _FRESH: Final = 3
 _WORD: Final = 5
 """Paces for which an answer and an accusation count (gossip/fastlane.py)."""
@@ -47,7 +47,7 @@ class Witness:
         self._bench = bench
         self.verdicts = 0
         self._lived: defaultdict[str, float] = defaultdict(lambda: START)
-        """A question of the lane was answered, or one on the wire."""
+        """A question of the lane or an ordinary probe was answered by itself, or one on the wire."""
         self._answered: dict[str, float] = {}
         """Any question was answered."""
         self._jurors: dict[str, float] = {}
@@ -72,8 +72,9 @@ class Witness:
             self._proved = now
             return
         assert node._lane is not None
-        question = node._lane._questions._open.get(ping.seq)
-        if question is not None and question.way is Way.DIRECT:
+        question, probe = node._lane._questions._open.get(ping.seq), node._prober._current
+        probed = probe is not None and probe.direct and probe.seq == ping.seq
+        if probed or (question is not None and question.way is Way.DIRECT):
             self._lives(ping.node)
         self._answered[ping.node] = now
         view = node.members().get(ping.node)
@@ -113,9 +114,7 @@ class Witness:
         misses = _CONFIG.misses if name in self._silent else _CONFIG.misses_without_wire
         if now - self._lived[name] < _SHORTEST * PACE_S * (misses - 1):
             return f"{name} lived {now - self._lived[name]:.2f} s ago"
-        # Who agrees at this moment agrees with an accusation for which the link was proven when it was made.
-        agreed = self._accused.get(name) == now
-        fresh = self._lived[name] if agreed else now - (_FRESH + 0.1) * PACE_S
+        fresh = now - (_FRESH + 0.1) * PACE_S
         others = max((at for other, at in self._answered.items() if other != name), default=-math.inf)
         if max(others, self._proved) < fresh:
             return "nobody else answered"

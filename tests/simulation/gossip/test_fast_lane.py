@@ -18,6 +18,9 @@ THREE_MISSES = SwimConfig(fast_lane=FastLaneConfig(misses=3))
 IN_TURNS_S = 0.1
 """Some of half a rack are asked a pace late: without a wire the median of 20 was up to 1.21 s in 40 tries, p99 1.35."""
 
+MOMENTS_S = {2: 18.0, 5: 28.0, 30: 28.0}
+"""Slices of 5 ms a second in which anything comes to a member; of members that tick when they like 20, 39 and 39."""
+
 CONFIRMED_S = 4.0
 """Least time that a plain member of a small ring gives a suspect (memberlist's LAN settings)."""
 
@@ -279,3 +282,24 @@ def test_a_ring_of_plain_members_is_the_same_with_and_without_the_lane(seed: int
     assert any(
         isinstance_line in line for line in first for isinstance_line in ("MemberDead", "MemberSuspect")
     )
+
+
+@pytest.mark.parametrize("members", [2, 5, 30])
+def test_those_that_watch_each_other_tick_together(seed: int, members: int) -> None:
+    simulation, names = ring(members, seed, loss=0.0)
+    simulation.run(8.0)
+    watchers = min(3, members - 1)
+    moments, packets, slice_s = 0, 0, 0.005
+    before = {name: simulation.node(name).counters.packets_in for name in names}
+    for _ in range(1000):
+        simulation.run(slice_s)
+        for name in names:
+            came = simulation.node(name).counters.packets_in
+            moments += came > before[name]
+            packets += came - before[name]
+            before[name] = came
+    each = len(names) * 1000 * slice_s
+    assert packets / each == pytest.approx(20 * watchers + 1.5, rel=0.04), (
+        "a ping and an ack a pace and watcher"
+    )
+    assert moments / each < MOMENTS_S[members]

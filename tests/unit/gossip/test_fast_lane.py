@@ -1,5 +1,7 @@
 """The fast lane's rules one by one, at a node fed by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from gossip.address import Endpoint
@@ -17,20 +19,21 @@ from gossip.outputs import (
     OpenStream,
     Output,
     Refuted,
+    SendDatagram,
     StreamPurpose,
 )
 from gossip.patience import Lateness, Silences
 from gossip.watch import WireAnswer
-from tests.unit.gossip.helpers import PORT, Bench, alive, of
+from tests.unit.gossip.helpers import PORT, START, Bench, alive, of
 
 FAST = SwimConfig(fast_lane=FastLaneConfig())
 PACE_S = 0.1
 META = Meta(software="vipring", version="1", instance=b"first").encode()
 
 
-def bench(*others: str, plain: tuple[str, ...] = ()) -> Bench:
+def bench(*others: str, plain: tuple[str, ...] = (), config: SwimConfig = FAST) -> Bench:
     """A node that watches these members of ours; the plain ones have no meta."""
-    made = Bench(FAST, meta=META)
+    made = Bench(config, meta=META)
     for number, name in enumerate(others, 10):
         made.hear(alive(name, number, meta=META))
     for number, name in enumerate(plain, 100):
@@ -238,6 +241,54 @@ def test_nobody_accuses_whose_own_link_is_not_proven() -> None:
     live(made, 1.0, {"a", "b", "c"})
     assert made.node.counters.vetoes == before + 3, "each is held back once"
     assert made.node.counters.verdicts == 0
+
+
+def test_an_answer_to_an_ordinary_probe_ends_a_doubt() -> None:
+    made = bench("a", "b")
+    live(made, 1.0, set())
+    misses: list[int] = []
+    probed = -1
+    end = made.now + 5.0
+    while len(misses) <= probed or probed < 0:
+        deadline = made.node.next_deadline()
+        assert deadline is not None
+        assert deadline < end
+        made.now, probes = deadline, made.node.counters.probes
+        made.node.handle_timer(made.now)
+        taken = made.node.take_outputs()
+        misses += [output.misses for output in of(MemberDoubtful, taken) if output.view.name == "a"]
+        for to, message in made.messages(taken):
+            if isinstance(message, Ping) and (message.node == "b" or made.node.counters.probes > probes):
+                made.hear(Ack(message.seq), source=to)
+                if message.node == "a" and misses and misses[-1] > 1:
+                    probed = len(misses)
+    assert misses[probed] == 1
+
+
+def test_who_answers_by_relays_only_is_not_asked_for_its_opinion() -> None:
+    made = bench("a", "b", "c", config=replace(FAST, gossip_interval_s=60.0))
+    live(made, 1.0, set())
+    asked: set[Endpoint] = set()
+    while made.now < START + 5.0:
+        taken = live(made, PACE_S / 4, {"a", "b"}, wire=WireAnswer.SILENT)
+        for datagram in of(SendDatagram, taken):
+            ((to, message), *behind) = made.messages([datagram])
+            if isinstance(message, Suspect) and message.node == "a" and not behind:
+                asked.add(to)
+            elif isinstance(message, IndirectPing) and message.node == "b":
+                made.hear(Ack(message.seq), source=to)
+    assert made.node.members()["b"].state is MemberState.ALIVE
+    assert asked == {at(12)}
+
+
+def test_nobody_agrees_with_others_whose_own_link_is_gone_since_it_accused() -> None:
+    made = bench("a", "b", "c")
+    live(made, 1.0, set())
+    assert of(MemberSuspect, live(made, 0.55, {"a"}, wire=WireAnswer.SILENT))
+    live(made, 0.4, {"a", "b", "c"})
+    assert not of(MemberDead, made.hear(Suspect(1, "a", "b"), source=at(11)))
+    outputs = live(made, 0.25, {"a"})
+    assert [event.by for event in of(MemberDead, outputs)] == ["me"], "the word of the other still counts"
 
 
 def test_late_ticks_count_no_misses() -> None:
