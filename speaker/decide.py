@@ -224,6 +224,10 @@ class Decider:
         """The owner as of the last batch."""
         return self._owners.get(address)
 
+    def others_may_own(self) -> bool:
+        """Whether another node than this one may own addresses, as of the last batch."""
+        return not self.election.eligible <= {self.node}
+
     def ranking(self, address: Address) -> Ranking:
         """The whole ranking with reasons; costs one hash a node."""
         return self.election.ranking(address)

@@ -7,9 +7,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import pytest
 
 from cluster.config.model import Config, Pool
-from cluster.objects import EndpointSlice, Service
+from cluster.objects import EndpointSlice, Node, ObjectMeta, Service
 from election.order import Order
 from speaker.decide import SERVICES_A_BATCH, Decider, Decisions, Offer
+from speaker.views import EXCLUDE_LABEL
 from tests.unit.speaker.builders import CONFIG, VIP, node, piece, service
 
 NODES = ("node-a", "node-b", "node-c")
@@ -50,6 +51,15 @@ def decider_with_service(on: str = "node-a") -> Decider:
     made = decider(on)
     announce(made)
     return made
+
+
+def test_others_count_only_where_they_may_own_addresses() -> None:
+    made = decider(members=("node-a", "node-b", "no-node"))
+    assert made.others_may_own()
+    label = ObjectMeta(name="node-b", labels={EXCLUDE_LABEL: ""})
+    made.set_node(Node(metadata=label))
+    made.take(1.0)
+    assert not made.others_may_own()
 
 
 def test_first_owner_is_told_once_with_services_and_reason() -> None:
