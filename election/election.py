@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -92,7 +93,7 @@ class Election:
         return self._owners.get(address)
 
     @property
-    def eligible(self) -> Set[str]:
+    def eligible(self) -> AbstractSet[str]:
         """A live view of the nodes that may announce addresses at all; a Service may admit fewer."""
         return self._eligible
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Literal, TypeAlias
 
 from announcer.layer2.responder import GAP_S
-from tests.simulation.announcer.segment import SAMPLE_S, Node, Segment
-
-Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "gateway", "host"]
-KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "gateway", "host")
-OF_SEGMENT: frozenset[Kind] = frozenset({"gateway", "host"})
-"""Faults of the segment, not of a node: the gateway is away, a host answers everything."""
+from tests.simulation.announcer.api import Change, node_change
+from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_SEGMENT, Fault, Kind, Schedule
+from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
 
 VERDICT_S = (0.42, 0.62)
 """Four misses of the fast lane and the word that spreads."""
@@ -24,9 +20,9 @@ SLOW_VERDICT_S = (1.0, 6.0)
 """Where the wire still answers, ordinary suspicion decides."""
 WORD_S = (0.0, 0.3)
 """A member that is back is known."""
+API_S = (0.0, 3.0)
+"""A change at the API server is known."""
 START_S = 0.8
-SUPPRESSING = 0.25
-"""Share of the schedules behind a switch that suppresses broadcasts."""
 LEASE_S = 1.5
 TWO_S = 0.5
 """Longest time with two owners on a segment that is whole."""
@@ -40,45 +36,6 @@ HELD_S = 1.5
 SETTLE_S = 11.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: what, to which node (by position), when and for how long (seconds)."""
-
-    kind: Kind
-    node: int
-    at: float
-    lasts: float
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A cluster and what happens to it."""
-
-    seed: int
-    nodes: int
-    loss: float
-    suppressing: bool
-    faults: tuple[Fault, ...]
-
-
-def draw(seed: int) -> Schedule:
-    """Draw a schedule of up to six faults in ten seconds."""
-    rng = random.Random(seed)
-    nodes = rng.choice((2, 3, 3, 5))
-    faults = [
-        Fault(
-            rng.choice(KINDS),
-            rng.randrange(nodes),
-            round(rng.uniform(0, 10), 3),
-            round(rng.uniform(0.2, 4), 3),
-        )
-        for _ in range(rng.randint(1, 6))
-    ]
-    loss = rng.choice((0.0, 0.0, 0.01))
-    suppressing = rng.random() < SUPPRESSING
-    return Schedule(seed, nodes, loss, suppressing, tuple(sorted(faults, key=lambda f: f.at)))
-
-
 class BrokenPromiseError(AssertionError):
     """A promise was not kept."""
 
@@ -90,7 +47,7 @@ class Trial:
         self.schedule = schedule
         self.segment = Segment(
             nodes=schedule.nodes,
-            vips=2,
+            plain=schedule.plain,
             rng=random.Random(schedule.seed),
             loss=schedule.loss,
             suppressing=schedule.suppressing,
@@ -99,6 +56,7 @@ class Trial:
         self.ring_cut: set[Node] = set()
         self.busy: set[Node] = set()
         self.busy_segment: set[Kind] = set()
+        self.busy_api: set[tuple[Kind, int]] = set()
         self.none_s = NONE_DEAF_S if any(fault.kind == "deaf" for fault in schedule.faults) else NONE_S
         self.quiet = self.segment.now
         self.whole = self.segment.now
@@ -111,6 +69,9 @@ class Trial:
     def play(self) -> None:
         """Raises BrokenPromiseError."""
         segment = self.segment
+        for first, local in enumerate((False, self.schedule.local)):
+            for change in segment.api.add(local=local, first=first):
+                self._tell(change, (0.0, 0.0))
         for node in segment.nodes:
             segment.at(self._draw((0.0, 0.2)), partial(self._meet, node, node.life))
         segment.run(3.0)
@@ -120,11 +81,11 @@ class Trial:
             segment.at(fault.at, partial(self._begin, fault))
         end = max(fault.at + fault.lasts for fault in self.schedule.faults)
         segment.run(end + SETTLE_S, self._watch)
-        for address in segment.vips:
-            wanted = segment.winner(address, [node.name for node in segment.nodes])
-            owners = segment.owners(address)
-            if owners != [wanted]:
-                raise BrokenPromiseError(f"in the end {owners} answer for {address}, not {wanted}")
+        for web in segment.api.webs:
+            wanted = segment.api.ranking(web.address)[:1]
+            owners = segment.owners(web.address)
+            if owners != list(wanted):
+                raise BrokenPromiseError(f"in the end {owners} answer for {web.address}, not {wanted}")
 
     # The ring
 
@@ -136,7 +97,7 @@ class Trial:
         self._refresh(VERDICT_S)
         self.segment.at(START_S, lambda: node.think(node.join) if node.life is life else None)
 
-    def _reaches(self, node: Node, other: Node) -> bool:
+    def _reaches(self, node: Node, other: Node | Plain) -> bool:
         return (
             other.up
             and not other.stalled
@@ -147,16 +108,18 @@ class Trial:
 
     def _refresh(self, verdict: tuple[float, float]) -> None:
         """Everybody comes to know what is the case, each in its own time."""
+        others: list[Node | Plain] = [*self.segment.nodes, *self.segment.plain]
         for node in self.segment.nodes:
-            for other in self.segment.nodes:
+            for other in others:
                 if node is not other and node.up:
                     reaches = self._reaches(node, other)
-                    delay = self._draw(WORD_S if reaches else verdict)
+                    slow = SLOW_VERDICT_S if isinstance(other, Plain) else verdict
+                    delay = self._draw(WORD_S if reaches else slow)
                     self.segment.at(delay, partial(self._learn, node, other, node.life, reaches=reaches))
 
-    def _learn(self, node: Node, other: Node, life: object, *, reaches: bool) -> None:
+    def _learn(self, node: Node, other: Node | Plain, life: object, *, reaches: bool) -> None:
         if node.life is life and self._reaches(node, other) == reaches:
-            node.think(partial(node.sees, other.name, alive=reaches, able=other.able or not reaches))
+            node.think(partial(node.sees, member(other.name, alive=reaches, meta=other.meta)))
 
     def _spread(self, changed: Node) -> None:
         """A member says that it may own addresses, or may not."""
@@ -166,9 +129,65 @@ class Trial:
                     self._draw(WORD_S), partial(self._learn, node, changed, node.life, reaches=True)
                 )
 
+    # The API server
+
+    def _tell(self, change: Change, delay: tuple[float, float]) -> None:
+        """Something changes; each node hears of it in its own time."""
+        segment = self.segment
+        segment.api.change(change)
+        for node in segment.nodes:
+            if node.up:
+                node.behind += 1
+                due = max(segment.now + self._draw(delay), node.read_at.get(change.kind, 0.0))
+                node.read_at[change.kind] = due
+                segment.at(due - segment.now, partial(self._read, node, node.life, change))
+
+    def _read(self, node: Node, life: object, change: Change) -> None:
+        if node.life is life:
+            node.think(partial(node.learn, change))
+
+    def _change(self, fault: Fault) -> None:
+        """What the fault changes at the API server, and what it changes back in the end."""
+        api = self.segment.api
+        local = [web for web in api.webs if web.local]
+        after: Change | None = None
+        if (fault.kind, fault.node) in self.busy_api or (fault.kind == "move" and not local):
+            return
+        self.segment.note("api", f"-- {fault}")
+        match fault.kind:
+            case "service":
+                changes = api.add(local=fault.node % 2 == 1, first=fault.node)
+                after = api.webs[-1].goes() if fault.lasts < BRIEF_S else None
+            case "endpoints":
+                web = api.webs[fault.node % len(api.webs)]
+                changes, after = [web.endpoints(ready=False)], web.endpoints()
+            case "move":
+                changes = [api.move(local[fault.node % len(local)])]
+            case "exclude":
+                name = self.segment.nodes[fault.node].name
+                changes, after = [node_change(name, excluded=True)], node_change(name)
+            case _:
+                raise AssertionError(fault.kind)
+        for change in changes:
+            self._tell(change, API_S)
+        if after is not None:
+            self.busy_api.add((fault.kind, fault.node))
+            self.segment.at(fault.lasts, partial(self._change_back, fault, after))
+
+    def _change_back(self, fault: Fault, after: Change) -> None:
+        self.busy_api.discard((fault.kind, fault.node))
+        self.segment.note("api", f"-- {fault.kind} ends")
+        self._tell(after, API_S)
+
     # Faults
 
     def _begin(self, fault: Fault) -> None:
+        if fault.kind in OF_API:
+            self._change(fault)
+            return
+        if fault.kind == "plain":
+            self._begin_plain(fault)
+            return
         if fault.kind in OF_SEGMENT:
             self._begin_of_segment(fault)
             return
@@ -206,6 +225,20 @@ class Trial:
         lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
         self.segment.at(lasts, partial(self._end, fault, node))
 
+    def _begin_plain(self, fault: Fault) -> None:
+        """A plain member dies, and comes back later."""
+        plain = self.segment.plain[fault.node % len(self.segment.plain)]
+        if plain.up:
+            self.segment.note(plain.name, f"-- die for {fault.lasts} s")
+            plain.up = False
+            self._refresh(VERDICT_S)
+            self.segment.at(fault.lasts, partial(self._end_plain, plain))
+
+    def _end_plain(self, plain: Plain) -> None:
+        self.segment.note(plain.name, "-- die ends")
+        plain.up = True
+        self._refresh(VERDICT_S)
+
     def _begin_of_segment(self, fault: Fault) -> None:
         if fault.kind in self.busy_segment:
             return
@@ -236,7 +269,7 @@ class Trial:
 
     def _bury(self, other: Node, node: Node, life: object) -> None:
         if node.life is life and node.hung:
-            other.think(partial(other.sees, node.name, alive=False))
+            other.think(partial(other.sees, member(node.name, alive=False, meta=node.meta)))
 
     def _end(self, fault: Fault, node: Node) -> None:
         self.quiet = self.segment.now
@@ -249,7 +282,7 @@ class Trial:
                 return
             case "stall":
                 node.resume()
-                if fault.lasts > GAP_S and any(node.answers(address) for address in self.segment.vips):
+                if fault.lasts > GAP_S and any(node.answers(web.address) for web in self.segment.api.webs):
                     raise BrokenPromiseError(f"{node.name} answers after a stall before it has asked")
             case "hang":
                 node.go_on()
@@ -269,11 +302,14 @@ class Trial:
     def _watch(self) -> None:
         segment = self.segment
         cut = any(node.side for node in segment.nodes)
-        for address in segment.vips:
+        for address in [web.address for web in segment.api.webs]:
             owners = segment.owners(address)
             fit = self._can_be_owned(address)
             self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
             self._count(self.none, address, holds=not owners and fit, since=self.quiet)
+            for node in segment.nodes:
+                if (node.decider.owner(address) or "").startswith("plain"):
+                    raise BrokenPromiseError(f"{node.name} elects a plain member for {address}")
             two = segment.now - self.two.get(address, segment.now)
             none = segment.now - self.none.get(address, segment.now)
             self.worst_two, self.worst_none = max(self.worst_two, two), max(self.worst_none, none)
@@ -296,9 +332,12 @@ class Trial:
         ]
 
     def _can_be_owned(self, address: IPv4Address) -> bool:
-        """Whether a node is there that must answer: one that somebody can prove the link of, and that knew the address and
-        the others' MACs before a host or a cache could answer in their place. Nobody must where a node holds back because
-        a host answers: a speaker that was started anew does not know whose the address was (docs/claims.md, limits)."""
+        """Whether a node is there that must answer: one that somebody can prove the link of, that knew the others' MACs
+        before a host or a cache could answer in their place, and that elects itself or, once all know the same of the
+        API server, may own the address. While views differ each may elect another one, and nobody must.
+
+        Nobody must where a node holds back because a host answers: a speaker that was started anew does not know whose
+        the address was (docs/claims.md, limits)."""
         segment = self.segment
         strange = segment.host_since or math.inf
         if segment.suppressing:
@@ -311,7 +350,12 @@ class Trial:
         views = [node.claims.view(address) for node in sound]
         if any(view is not None and view.state == "conflicted" for view in views):
             return False
-        fit = any(node.joined and node.since < strange for node in sound)
+        agreed = not any(node.behind for node in sound)
+        fit = any(
+            node.decider.owner(address) == node.name or (agreed and node.name in segment.api.ranking(address))
+            for node in sound
+            if node.joined and node.since < strange
+        )
         return fit and (segment.gateway_up or len(sound) > 1)
 
     def _count(self, since_when: dict[object, float], key: object, *, holds: bool, since: float) -> None:
