@@ -488,6 +488,7 @@ class ClaimBook:
 
     def _hold(self, address: bytes, claim: _Claim, name: bytes, reason: Reason, now: float) -> None:
         """A member answers for it: ask that member for it until it lets go or falls silent."""
+        claim.known = True
         self._move(address, claim, State.HELD, reason, holder=name)
         holder = self._holders.setdefault(name, _Holder(now + POLL_S))
         holder.addresses[address] = None

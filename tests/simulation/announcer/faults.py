@@ -53,6 +53,7 @@ class Trial:
             suppressing=schedule.suppressing,
         )
         self.segment.able_changed = self._spread
+        self.segment.conflicted = self._held_back
         self.ring_cut: set[Node] = set()
         self.busy: set[Node] = set()
         self.busy_segment: set[Kind] = set()
@@ -61,6 +62,7 @@ class Trial:
         self.quiet = self.segment.now
         self.whole = self.segment.now
         self.first = math.inf
+        self.strange = math.inf
         self.two: dict[object, float] = {}
         self.none: dict[object, float] = {}
         self.vain: dict[object, float] = {}
@@ -70,7 +72,7 @@ class Trial:
         """Raises BrokenPromiseError."""
         segment = self.segment
         for first, local in enumerate((False, self.schedule.local)):
-            for change in segment.api.add(local=local, first=first):
+            for change in segment.api.add(segment.now, local=local, first=first):
                 self._tell(change, (0.0, 0.0))
         for node in segment.nodes:
             segment.at(self._draw((0.0, 0.2)), partial(self._meet, node, node.life))
@@ -156,7 +158,7 @@ class Trial:
         self.segment.note("api", f"-- {fault}")
         match fault.kind:
             case "service":
-                changes = api.add(local=fault.node % 2 == 1, first=fault.node)
+                changes = api.add(self.segment.now, local=fault.node % 2 == 1, first=fault.node)
                 after = api.webs[-1].goes() if fault.lasts < BRIEF_S else None
             case "endpoints":
                 web = api.webs[fault.node % len(api.webs)]
@@ -249,6 +251,7 @@ class Trial:
             self.segment.gateway_up = False
         else:
             self.segment.host_since = self.segment.now
+            self.strange = min(self.strange, self.segment.now)
         self.segment.at(fault.lasts, partial(self._end_of_segment, fault.kind))
 
     def _end_of_segment(self, kind: Kind) -> None:
@@ -307,9 +310,7 @@ class Trial:
             fit = self._can_be_owned(address)
             self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
             self._count(self.none, address, holds=not owners and fit, since=self.quiet)
-            for node in segment.nodes:
-                if (node.decider.owner(address) or "").startswith("plain"):
-                    raise BrokenPromiseError(f"{node.name} elects a plain member for {address}")
+            self._judge_elections(address)
             two = segment.now - self.two.get(address, segment.now)
             none = segment.now - self.none.get(address, segment.now)
             self.worst_two, self.worst_none = max(self.worst_two, two), max(self.worst_none, none)
@@ -319,6 +320,23 @@ class Trial:
                 raise BrokenPromiseError(f"{name} is held for {address}, which its holder does not announce")
             if none > self.none_s + SAMPLE_S:
                 raise BrokenPromiseError(f"nobody answered for {address} for {none:.2f} s")
+
+    def _held_back(self, node: Node, address: IPv4Address) -> None:
+        """A node holds an address back for a stranger's sake, who may be the host or the switch's cache. Only one may that
+        did not know the address, or the others' MACs, before there was any such thing."""
+        web = next(web for web in self.segment.api.webs if web.address == address)
+        strange = min(self.strange, self.first) if self.segment.suppressing else self.strange
+        if max(node.since, web.since + API_S[1]) < strange:
+            raise BrokenPromiseError(f"{node.name} holds {address} back for a stranger's sake")
+
+    def _judge_elections(self, address: IPv4Address) -> None:
+        """Nobody elects a plain member, and who knows of nobody who may own an address does not answer for it."""
+        for node in self.segment.nodes:
+            elected = node.decider.owner(address)
+            if elected is not None and elected.startswith("plain"):
+                raise BrokenPromiseError(f"{node.name} elects a plain member for {address}")
+            if elected is None and not (node.hung or node.leaving) and node.answers(address):
+                raise BrokenPromiseError(f"{node.name} answers for {address}, which nobody may own")
 
     def _held_too_long(self, address: IPv4Address) -> list[str]:
         """Whose claim is held for longer than the holder's silence takes to be noticed."""

@@ -312,6 +312,8 @@ class Node:
         elif isinstance(event, ClaimChanged):
             self.claims.changed(event)
             self.segment.note(self.name, event)
+            if event.state is State.CONFLICTED:
+                self.segment.conflicted(self, event.address)
         elif isinstance(event, LinkProven):
             self.set_able(event.proven)
             self.segment.note(self.name, event)
@@ -352,6 +354,7 @@ class Segment:
         self.host_since: float | None = None
         """Since when a host is there that answers everything."""
         self.able_changed: Callable[[Node], None] = lambda _: None
+        self.conflicted: Callable[[Node, IPv4Address], None] = lambda *_: None
         self._cache: dict[bytes, bytes] = {}
         self.plain = [Plain(number) for number in range(1, plain + 1)]
         names = [f"n{number}" for number in range(1, nodes + 1)]

@@ -326,6 +326,20 @@ def test_a_stranger_keeps_an_address_that_was_never_ours() -> None:
     assert bench.answering(), "it asks again and nobody answers any more"
 
 
+def test_what_a_member_answered_for_is_no_strangers() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want(known=False)
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.take()
+    while bench.last().state is State.HELD:
+        bench.run(STEP_S)
+    assert not bench.answering()
+    bench.book.answered_unsigned(bench.reply(STRANGER_MAC), bench.now)
+    bench.run(0.4)
+    assert bench.answering()
+
+
 @pytest.mark.parametrize("mac", [STRANGER_MAC, OTHER_MAC, ETH0.mac])
 def test_an_address_that_was_ours_is_announced_whatever_answers_unsigned(mac: bytes) -> None:
     bench = Bench()

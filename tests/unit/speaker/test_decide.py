@@ -225,6 +225,24 @@ def test_a_change_that_means_nothing_moves_nothing() -> None:
     assert (decisions.owner_changes, decisions.table, decisions.offered) == ((), None, ())
 
 
+def test_an_address_that_lost_its_owner_for_a_while_was_owned_before_until_no_service_uses_it() -> None:
+    made = decider(members=("node-a",))
+    (first,) = announce(made).owner_changes
+    made.set_slice(piece("web", "node-a", ready=False))
+    (lost,) = made.take(2.0).owner_changes
+    made.set_slice(piece("web", "node-a"))
+    (back,) = made.take(3.0).owner_changes
+    assert [(c.owner, c.owned_before) for c in (first, lost, back)] == [
+        ("node-a", False),
+        (None, True),
+        ("node-a", True),
+    ]
+    made.remove_service("default/web")
+    made.take(4.0)
+    (anew,) = announce(made).owner_changes
+    assert not anew.owned_before
+
+
 def test_unpooled_names_the_address_that_a_configuration_would_drop() -> None:
     made = decider()
     narrow = Config(pools=(Pool("lan", "layer2", (ip_network("198.18.1.0/25"),)),))
