@@ -30,12 +30,11 @@ class Change:
 
 @dataclass(slots=True)
 class Web:
-    """A Service: the nodes that its endpoints are on, and since when it is there."""
+    """A Service with the nodes that its endpoints are on."""
 
     number: int
     local: bool
     on: list[str]
-    since: float
 
     @property
     def address(self) -> IPv4Address:
@@ -88,10 +87,10 @@ class Api:
         for name in plain[1:]:
             self.change(node_change(name, excluded=True))
 
-    def add(self, now: float, *, local: bool, first: int) -> list[Change]:
+    def add(self, *, local: bool, first: int) -> list[Change]:
         """A further Service comes, with its endpoints on two nodes from this position on."""
         on = [self._nodes[(first + step) % len(self._nodes)] for step in range(2)]
-        self.webs.append(Web(len(self.webs), local, on, now))
+        self.webs.append(Web(len(self.webs), local, on))
         return [self.webs[-1].comes(), self.webs[-1].endpoints()]
 
     def move(self, web: Web) -> Change:

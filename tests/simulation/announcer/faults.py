@@ -72,7 +72,7 @@ class Trial:
         """Raises BrokenPromiseError."""
         segment = self.segment
         for first, local in enumerate((False, self.schedule.local)):
-            for change in segment.api.add(segment.now, local=local, first=first):
+            for change in segment.api.add(local=local, first=first):
                 self._tell(change, (0.0, 0.0))
         for node in segment.nodes:
             segment.at(self._draw((0.0, 0.2)), partial(self._meet, node, node.life))
@@ -158,7 +158,7 @@ class Trial:
         self.segment.note("api", f"-- {fault}")
         match fault.kind:
             case "service":
-                changes = api.add(self.segment.now, local=fault.node % 2 == 1, first=fault.node)
+                changes = api.add(local=fault.node % 2 == 1, first=fault.node)
                 after = api.webs[-1].goes() if fault.lasts < BRIEF_S else None
             case "endpoints":
                 web = api.webs[fault.node % len(api.webs)]
@@ -323,10 +323,9 @@ class Trial:
 
     def _held_back(self, node: Node, address: IPv4Address) -> None:
         """A node holds an address back for a stranger's sake, who may be the host or the switch's cache. Only one may that
-        did not know the address, or the others' MACs, before there was any such thing."""
-        web = next(web for web in self.segment.api.webs if web.address == address)
+        knew of no owner, or not the others' MACs, before there was any such thing."""
         strange = min(self.strange, self.first) if self.segment.suppressing else self.strange
-        if max(node.since, web.since + API_S[1]) < strange:
+        if node.knew.get(address, math.inf) < strange:
             raise BrokenPromiseError(f"{node.name} holds {address} back for a stranger's sake")
 
     def _judge_elections(self, address: IPv4Address) -> None:

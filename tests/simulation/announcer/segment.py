@@ -37,7 +37,7 @@ from election.order import Order
 from gossip.member import MemberState, MemberView
 from speaker.able import Ability
 from speaker.claims import Claims
-from speaker.decide import Decider
+from speaker.decide import Address, Decider
 from speaker.ring import JoinTiming
 from speaker.roster import may_own
 from tests.simulation.announcer.api import Api, Change
@@ -143,6 +143,8 @@ class Node:
         self.decider = Decider(node=self.name, order=Order.CURRENT)
         self.decider.set_members((), "")
         self.segment.api.look(self.decider)
+        self.knew: dict[Address, float] = {}
+        """Since when this node has known of an owner of each address."""
         self.behind = 0
         """Changes at the API server that this node has not heard of."""
         self.read_at: dict[str, float] = {}
@@ -225,7 +227,11 @@ class Node:
         live = {name for name, seen in self.members.items() if may_own(seen)}
         self.decider.set_members(live | {self.name} if self.ability.able else live, "")
         while self.decider.pending:
-            self.claims.decided(self.decider.take(self.now), self.decider.table, self.decider.owner)
+            decisions = self.decider.take(self.now)
+            for change in decisions.owner_changes:
+                if change.owner is not None:
+                    self.knew.setdefault(change.ip, self.now)
+            self.claims.decided(decisions, self.decider.table, self.decider.owner)
         self._look(self.life)
 
     def leave(self) -> None:

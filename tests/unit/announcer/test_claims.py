@@ -250,6 +250,48 @@ def test_an_address_that_comes_back_while_it_is_handed_over_is_kept() -> None:
     assert not any(isinstance(output, Silence) for output in bench.outputs)
 
 
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_what_is_announced_after_a_silence_or_again_is_asked_for_a_while(handed_over: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    if handed_over:
+        bench.run(claims.DOUBT_S + 1.0)
+        bench.book.hand_over(VIP, OTHER, bench.now)
+        bench.want()
+    asked = len(bench.asked)
+    bench.run(1.0)
+    assert len(bench.asked) > asked
+    assert not any(isinstance(output, Reannounce) for output in bench.outputs)
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.run(0.01)
+    assert isinstance(bench.outputs[-1], Reannounce), "another answers as well: both have to learn of it"
+    assert bench.answering()
+    bench.run(claims.DOUBT_S)
+    asked = len(bench.asked)
+    bench.run(3.0)
+    assert len(bench.asked) == asked
+
+
+def test_few_addresses_are_asked_for_again_at_a_time() -> None:
+    bench = Bench()
+    bench.meet()
+    vips = [bytes([198, 18, 2, number]) for number in range(100)]
+    for vip in vips:
+        bench.book.want(vip, bench.now, known=True)
+    bench.run(0.2)
+    assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
+    asked = set()
+    end = bench.now + claims.DOUBT_S + 0.1
+    while bench.now < end:
+        bench.now += STEP_S
+        bench.book.handle_timer(bench.now)
+        frames, bench.neighbours.frames = bench.neighbours.frames, []
+        heard = [arp.parse(frame) for _, frame in frames]
+        asked |= {frame.target_ip for frame in heard if isinstance(frame, ArpFrame)} & set(vips)
+    assert len(asked) == claims.DOUBTED
+
+
 def test_an_offer_of_what_is_announced_already_is_answered_by_an_announcement() -> None:
     bench = Bench()
     bench.meet()
