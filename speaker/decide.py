@@ -44,8 +44,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class OwnerChange:
-    """An address changed hands: None is nobody. `reason` is what brought it about, `owned_before` whether it had an owner
-    before, the last one or an earlier one, since a service uses it."""
+    """An address changed hands: None is nobody. `reason` is what brought it about, `owned_before` whether another node
+    owned it before, or this one announced it, since a service uses it."""
 
     ip: Address
     services: tuple[str, ...]
@@ -158,6 +158,13 @@ class Decider:
         return next(
             (address for address in sorted(announced, key=_by_number) if index.pool_of(address) is None), None
         )
+
+    # What the responder says
+
+    def announced(self, address: Address) -> None:
+        """This node has announced the address."""
+        if address in self._users:
+            self._owned_once.add(address)
 
     # What the ring says
 
@@ -342,7 +349,7 @@ class Decider:
         if address in self._users:
             self.since[address] = now
         owned_before = address in self._owned_once
-        if owner is not None:
+        if owner not in (None, self.node):
             self._owned_once.add(address)
         return OwnerChange(address, self.users(address), owner, previous, self._causes[address], owned_before)
 

@@ -327,6 +327,7 @@ class Speaker:
         match event:
             case AddressAnnounced():
                 log.info("announced", ip=event.address, interface=event.interface)
+                self.state.decider.announced(event.address)
                 self._tell(announced.reported(event.address, event.interface))
             case Withdrawn():
                 self._tell(announced.silenced(event.address))

@@ -10,7 +10,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from announcer.layer2.responder import GAP_S
-from tests.simulation.announcer.api import Change, node_change
+from tests.simulation.announcer.api import Change, Web, node_change
 from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_SEGMENT, Fault, Kind, Schedule
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
 
@@ -305,9 +305,10 @@ class Trial:
     def _watch(self) -> None:
         segment = self.segment
         cut = any(node.side for node in segment.nodes)
-        for address in [web.address for web in segment.api.webs]:
+        for web in segment.api.webs:
+            address = web.address
             owners = segment.owners(address)
-            fit = self._can_be_owned(address)
+            fit = self._can_be_owned(web)
             self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
             self._count(self.none, address, holds=not owners and fit, since=self.quiet)
             self._judge_elections(address)
@@ -348,14 +349,15 @@ class Trial:
             if self.segment.now - self.vain.get((address, node), self.segment.now) > HELD_S
         ]
 
-    def _can_be_owned(self, address: IPv4Address) -> bool:
+    def _can_be_owned(self, web: Web) -> bool:
         """Whether a node is there that must answer: one that somebody can prove the link of, that knew the others' MACs
         before a host or a cache could answer in their place, and that elects itself or, once all know the same of the
         API server, may own the address. While views differ each may elect another one, and nobody must.
 
-        Nobody must where a node holds back because a host answers: a speaker that was started anew does not know whose
-        the address was (docs/claims.md, limits)."""
-        segment = self.segment
+        Nobody must in two more cases (docs/claims.md, limits). Where a node holds back because a host answers: a speaker
+        that was started anew does not know whose the address was. And where the links of the only nodes that policy Local
+        admits do not count yet, since others may own other addresses."""
+        segment, address = self.segment, web.address
         strange = segment.host_since or math.inf
         if segment.suppressing:
             strange = min(strange, self.first)
@@ -368,8 +370,10 @@ class Trial:
         if any(view is not None and view.state == "conflicted" for view in views):
             return False
         agreed = not any(node.behind for node in sound)
+        admitted = segment.api.ranking(address) if agreed else ()
         fit = any(
-            node.decider.owner(address) == node.name or (agreed and node.name in segment.api.ranking(address))
+            node.decider.owner(address) == node.name
+            or (node.name in admitted and (node.ability.able or not web.local))
             for node in sound
             if node.joined and node.since < strange
         )

@@ -21,6 +21,7 @@ from announcer.layer2.handle import Responder
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.messages import (
     Add,
+    Announced,
     ClaimChanged,
     Command,
     HandOver,
@@ -144,7 +145,7 @@ class Node:
         self.decider.set_members((), "")
         self.segment.api.look(self.decider)
         self.knew: dict[Address, float] = {}
-        """Since when this node has known of an owner of each address."""
+        """Since when this node has known of another owner of each address, or was one itself."""
         self.behind = 0
         """Changes at the API server that this node has not heard of."""
         self.read_at: dict[str, float] = {}
@@ -229,7 +230,7 @@ class Node:
         while self.decider.pending:
             decisions = self.decider.take(self.now)
             for change in decisions.owner_changes:
-                if change.owner is not None:
+                if change.owner not in (None, self.name):
                     self.knew.setdefault(change.ip, self.now)
             self.claims.decided(decisions, self.decider.table, self.decider.owner)
         self._look(self.life)
@@ -320,6 +321,9 @@ class Node:
             self.segment.note(self.name, event)
             if event.state is State.CONFLICTED:
                 self.segment.conflicted(self, event.address)
+        elif isinstance(event, Announced):
+            self.decider.announced(event.address)
+            self.knew.setdefault(event.address, self.now)
         elif isinstance(event, LinkProven):
             self.set_able(event.proven)
             self.segment.note(self.name, event)

@@ -225,14 +225,19 @@ def test_a_change_that_means_nothing_moves_nothing() -> None:
     assert (decisions.owner_changes, decisions.table, decisions.offered) == ((), None, ())
 
 
-def test_an_address_that_lost_its_owner_for_a_while_was_owned_before_until_no_service_uses_it() -> None:
+def test_an_address_that_this_node_announced_was_owned_before_until_no_service_uses_it() -> None:
     made = decider(members=("node-a",))
-    (first,) = announce(made).owner_changes
-    made.set_slice(piece("web", "node-a", ready=False))
-    (lost,) = made.take(2.0).owner_changes
-    made.set_slice(piece("web", "node-a"))
-    (back,) = made.take(3.0).owner_changes
-    assert [(c.owner, c.owned_before) for c in (first, lost, back)] == [
+    changes = [*announce(made).owner_changes]
+    for says in (False, True):
+        if says:
+            made.announced(VIP)
+        made.set_slice(piece("web", "node-a", ready=False))
+        changes += made.take(2.0).owner_changes
+        made.set_slice(piece("web", "node-a"))
+        changes += made.take(3.0).owner_changes
+    assert [(change.owner, change.owned_before) for change in changes] == [
+        ("node-a", False),
+        (None, False),
         ("node-a", False),
         (None, True),
         ("node-a", True),
@@ -241,6 +246,13 @@ def test_an_address_that_lost_its_owner_for_a_while_was_owned_before_until_no_se
     made.take(4.0)
     (anew,) = announce(made).owner_changes
     assert not anew.owned_before
+
+
+def test_an_address_that_another_owned_once_was_owned_before() -> None:
+    made = decider_with_service("node-x")
+    made.set_slice(piece("web", "node-a", ready=False))
+    (lost,) = made.take(2.0).owner_changes
+    assert lost.owned_before
 
 
 def test_unpooled_names_the_address_that_a_configuration_would_drop() -> None:
