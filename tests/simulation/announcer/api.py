@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Literal, TypeAlias
 
@@ -35,11 +35,10 @@ class Web:
     number: int
     local: bool
     on: list[str]
+    address: IPv4Address = field(init=False)
 
-    @property
-    def address(self) -> IPv4Address:
-        """Its address."""
-        return IPv4Address(f"198.18.1.{self.number}")
+    def __post_init__(self) -> None:
+        self.address = IPv4Address(f"198.18.1.{self.number}")
 
     def comes(self) -> Change:
         """It is there from now on."""

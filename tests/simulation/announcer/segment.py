@@ -372,6 +372,8 @@ class Segment:
         self.story: list[str] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
+        self.happened = 0
+        """How many events have happened; between two of them nothing changes."""
         self.nodes: list[Node] = []
         for number in range(1, nodes + 1):
             self.nodes.append(Node(self, number))
@@ -446,6 +448,7 @@ class Segment:
                 self.now = end
                 break
             self.now, _, call = heapq.heappop(self._events)
+            self.happened += 1
             call()
 
     def held_in_vain(self, address: IPv4Address) -> list[str]:
