@@ -39,11 +39,11 @@ REANNOUNCE_S: Final = 0.25
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
 DOUBT_S: Final = 2.2
-"""How long to go on asking for what is announced after a silence, or again: who has it may not be heard for a moment. A
-node whose link is dead for longer has found out by then (announcer/layer2/linkproof.py)."""
+"""How long to go on telling what is announced after a silence, or again: who has it may hear nothing for a moment. A node
+whose link is dead for longer has found out by then (announcer/layer2/linkproof.py)."""
 DOUBT_AGAIN_S: Final = 0.3
 DOUBTED: Final = 16
-"""Addresses asked for so at a time: one answer tells of all."""
+"""Addresses told of so at a time."""
 STEPS_PER_S: Final = 10_000.0
 STEPS_AT_ONCE: Final = 64
 
@@ -304,7 +304,7 @@ class ClaimBook:
     def nonces(self, address: bytes, name: bytes) -> Iterable[bytes]:
         """The nonces that an answer of this member for this address may cover."""
         claim = self._claims.get(address)
-        if claim is not None and claim.state in (State.ASKING, State.ANNOUNCING, State.HANDING_OVER):
+        if claim is not None and claim.state in (State.ASKING, State.HANDING_OVER):
             yield claim.nonce
         holder = self._holders.get(name)
         if holder is not None and holder.polling and address in holder.asked:
@@ -315,8 +315,6 @@ class ClaimBook:
         claim = self._claims.get(address)
         if claim is not None and claim.state is State.HANDING_OVER and not go:
             self._end(address, claim, Reason.TAKEN_OVER)
-        if claim is not None and claim.state is State.ANNOUNCING and not go:
-            self.cut_ended(now)
         if claim is None or claim.state not in (State.ASKING, State.HELD):
             return
         if go:
@@ -336,14 +334,17 @@ class ClaimBook:
         if self._reunion is None:
             self._reunion = max(now, self._reunited + REANNOUNCE_S)
 
-    def offered(self, address: bytes, now: float) -> None:
-        """A member, verified, asks us to take an address over. Only where our own view wants it."""
+    def offered(self, address: bytes, trailer: Trailer, now: float) -> None:
+        """A member, verified, asks us to take an address over, which it answers for. Only where our own view wants it; of
+        two that offer it to each other, since their views differ, the one that ranks first goes on."""
         claim = self._claims.get(address)
         if claim is None:
             return
         if claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
             self._announce(address, claim, Reason.TOLD_TO, now)
-        elif claim.state is State.ANNOUNCING and now - claim.contested >= OFFER_S / 2:
+        elif claim.state is State.HANDING_OVER and self._before(trailer, claim):
+            self._end(address, claim, Reason.TAKEN_OVER)
+        elif claim.state in _ANSWERING and now - claim.contested >= OFFER_S / 2:
             # A cut has ended that we did not notice: the other goes on answering until it hears of us.
             claim.contested = now
             self._outputs.append(Reannounce(address))
@@ -418,12 +419,13 @@ class ClaimBook:
 
     def _step(self, address: bytes, claim: _Claim, now: float) -> None:
         match claim.state:
-            case State.ASKING | State.ANNOUNCING if claim.questions < QUESTIONS:
+            case State.ASKING if claim.questions < QUESTIONS:
                 self._question(address, claim, now)
             case State.ASKING:
                 self._judge(address, claim, now)
             case State.ANNOUNCING if now < claim.since + DOUBT_S:
-                self._open_window(address, claim, now + DOUBT_AGAIN_S)
+                self._neighbours.announce(address)
+                self._wait(address, claim, now + DOUBT_AGAIN_S)
             case State.ANNOUNCING:
                 self._doubted.discard(address)
             case State.HELD | State.CONFLICTED:
@@ -504,11 +506,12 @@ class ClaimBook:
             self._doubt(address, claim, now)
 
     def _doubt(self, address: bytes, claim: _Claim, now: float) -> None:
-        """Go on asking for a while, and answer meanwhile: an owner or successor may have been there unheard."""
+        """Go on telling the members for a while: an owner or successor may have been there unheard. They ask nobody: a
+        switch that suppresses broadcasts would answer from its cache."""
         if len(self._doubted) < DOUBTED:
             self._doubted.add(address)
             claim.since = now
-            self._open_window(address, claim, now + DOUBT_AGAIN_S)
+            self._wait(address, claim, now + DOUBT_AGAIN_S)
 
     def _hold(self, address: bytes, claim: _Claim, name: bytes, reason: Reason, now: float) -> None:
         """A member answers for it: ask that member for it until it lets go or falls silent."""
