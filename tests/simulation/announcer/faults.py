@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from typing import TypeVar
 
 from announcer.layer2.responder import GAP_S
+from speaker.decide import Address
 from tests.simulation.announcer.api import Change, Web, node_change
 from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_SEGMENT, Fault, Kind, Schedule
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
@@ -32,6 +33,8 @@ TWO_S = 0.5
 TWO_LOSSY_S = 0.8
 NONE_S = 3.0
 """Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
+NONE_CALM_S = 0.3
+"""The same where nothing but the API server's objects and plain members change: two windows and a contest."""
 NONE_DEAF_S = 4.0
 """The same where a data path may be dead while the ring runs: up to 2 s until the owner is sure of it."""
 HELD_S = 1.5
@@ -48,6 +51,11 @@ class Trial:
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
+        kinds = {fault.kind for fault in schedule.faults}
+        self.calm = kinds <= {"plain", *OF_API} and not schedule.loss
+        self.none_s = NONE_CALM_S if self.calm else NONE_DEAF_S if "deaf" in kinds else NONE_S
+        self.had: set[Address] = set()
+        """Addresses that were announced, and no node has found since that nobody may own them."""
         self.segment = Segment(
             nodes=schedule.nodes,
             plain=schedule.plain,
@@ -57,11 +65,11 @@ class Trial:
         )
         self.segment.able_changed = self._spread
         self.segment.conflicted = self._held_back
+        self.segment.given_up = self.had.discard
         self.ring_cut: set[Node] = set()
         self.busy: set[Node] = set()
         self.busy_segment: set[Kind] = set()
         self.busy_api: set[tuple[Kind, int]] = set()
-        self.none_s = NONE_DEAF_S if any(fault.kind == "deaf" for fault in schedule.faults) else NONE_S
         self.quiet = self.segment.now
         self.whole = self.segment.now
         self.first = math.inf
@@ -334,7 +342,10 @@ class Trial:
         owners = segment.owners(address)
         cut = any(node.side for node in segment.nodes)
         self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
-        self._count(self.none, address, holds=not owners and self._can_be_owned(web), since=self.quiet)
+        if owners:
+            self.had.add(address)
+        missed = not owners and ((self.calm and address in self.had) or self._can_be_owned(web))
+        self._count(self.none, address, holds=missed, since=self.quiet)
         held = segment.held_in_vain(address)
         for node in segment.nodes:
             self._count(self.vain, (address, node.name), holds=node.name in held, since=self.quiet)

@@ -29,6 +29,8 @@ OF_API: tuple[Kind, ...] = ("service", "endpoints", "move", "exclude")
 """Changes at the API server: a Service comes, and goes again where it lasts for less than BRIEF_S; one has no ready
 endpoints; the pods of one of policy Local run on another node; a Node is excluded by its label."""
 BRIEF_S = 1.5
+CALM = 0.1
+"""Share of the schedules in which nothing but the API server's objects change."""
 SUPPRESSING = 0.25
 """Share of the schedules behind a switch that suppresses broadcasts."""
 
@@ -58,13 +60,15 @@ class Schedule:
 
 
 def draw(seed: int) -> Schedule:
-    """Draw a schedule of up to six faults and three changes in ten seconds."""
+    """Draw a schedule of up to six faults and three changes in ten seconds; one in ten has changes only, up to six."""
     rng = random.Random(seed)
     nodes = rng.choice((2, 3, 3, 5))
     plain = rng.choice((0, 0, 1, 2))
     kinds: tuple[Kind, ...] = (*OF_NODES, *OF_SEGMENT, *(("plain",) if plain else ()))
-    drawn = [rng.choice(kinds) for _ in range(rng.randint(1, 6))]
-    drawn += [rng.choice(OF_API) for _ in range(rng.randint(0, 3))]
+    calm = rng.random() < CALM
+    drawn = [rng.choice(OF_API) for _ in range(rng.randint(1, 6) if calm else rng.randint(0, 3))]
+    if not calm:
+        drawn += [rng.choice(kinds) for _ in range(rng.randint(1, 6))]
     faults = [
         Fault(kind, rng.randrange(nodes), round(rng.uniform(0, 10), 3), round(rng.uniform(0.2, 4), 3))
         for kind in drawn
@@ -74,7 +78,7 @@ def draw(seed: int) -> Schedule:
         nodes,
         plain,
         local=rng.random() < 0.5,
-        loss=rng.choice((0.0, 0.0, 0.01)),
+        loss=0.0 if calm else rng.choice((0.0, 0.0, 0.01)),
         suppressing=rng.random() < SUPPRESSING,
         faults=tuple(sorted(faults, key=lambda f: f.at)),
     )

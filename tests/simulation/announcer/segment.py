@@ -230,7 +230,9 @@ class Node:
         while self.decider.pending:
             decisions = self.decider.take(self.now)
             for change in decisions.owner_changes:
-                if change.owner not in (None, self.name):
+                if change.owner is None:
+                    self.segment.given_up(change.ip)
+                elif change.owner != self.name:
                     self.knew.setdefault(change.ip, self.now)
             self.claims.decided(decisions, self.decider.table, self.decider.owner)
         self._look(self.life)
@@ -365,6 +367,8 @@ class Segment:
         """Since when a host is there that answers everything."""
         self.able_changed: Callable[[Node], None] = lambda _: None
         self.conflicted: Callable[[Node, IPv4Address], None] = lambda *_: None
+        self.given_up: Callable[[Address], None] = lambda _: None
+        """Called when a node finds that nobody may own an address."""
         self._cache: dict[bytes, bytes] = {}
         self.plain = [Plain(number) for number in range(1, plain + 1)]
         names = [f"n{number}" for number in range(1, nodes + 1)]
