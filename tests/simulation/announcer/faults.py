@@ -33,8 +33,11 @@ TWO_S = 0.5
 TWO_LOSSY_S = 0.8
 NONE_S = 3.0
 """Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
-NONE_CALM_S = 0.3
-"""The same where nothing but the API server's objects and plain members change: two windows and a contest."""
+NONE_CALM_S = 1.2
+"""The same where nothing but the API server's objects and plain members change: three polls of a holder that has let go, a
+window, a contest."""
+KEPT_S = 0.3
+"""There, longest time without an owner once the address was announced, until a node finds that nobody may own it."""
 NONE_DEAF_S = 4.0
 """The same where a data path may be dead while the ring runs: up to 2 s until the owner is sure of it."""
 HELD_S = 1.5
@@ -76,9 +79,10 @@ class Trial:
         self.strange = math.inf
         self.looked = -1
         self.two: dict[IPv4Address, float] = {}
+        self.lost: dict[IPv4Address, float] = {}
         self.none: dict[IPv4Address, float] = {}
         self.vain: dict[tuple[IPv4Address, str], float] = {}
-        """Since when an address has had two owners, or none, or a node's claim for it is held in vain."""
+        """Since when an address has had two owners, lost its owner, had none, or a node's claim for it is held in vain."""
         self.worst_two = self.worst_none = 0.0
 
     def play(self) -> None:
@@ -327,6 +331,11 @@ class Trial:
             if lasts > (TWO_LOSSY_S if segment.loss else TWO_S) + SAMPLE_S:
                 owners = " and ".join(segment.owners(address))
                 raise BrokenPromiseError(f"{owners} answered for {address} for {lasts:.2f} s")
+        for address, since in self.lost.items():
+            if segment.now - since > KEPT_S:
+                raise BrokenPromiseError(
+                    f"nobody answered for {address} any more, though somebody might own it"
+                )
         for address, since in self.none.items():
             lasts = segment.now - since
             self.worst_none = max(self.worst_none, lasts)
@@ -344,8 +353,9 @@ class Trial:
         self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
         if owners:
             self.had.add(address)
-        missed = not owners and ((self.calm and address in self.had) or self._can_be_owned(web))
-        self._count(self.none, address, holds=missed, since=self.quiet)
+        lost = not owners and self.calm and address in self.had
+        self._count(self.lost, address, holds=lost, since=self.quiet)
+        self._count(self.none, address, holds=not owners and self._can_be_owned(web), since=self.quiet)
         held = segment.held_in_vain(address)
         for node in segment.nodes:
             self._count(self.vain, (address, node.name), holds=node.name in held, since=self.quiet)
