@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -90,6 +91,11 @@ class Election:
     def owner(self, address: Address) -> str | None:
         """The node that announces `address`; None without a candidate or for an unknown address."""
         return self._owners.get(address)
+
+    @property
+    def eligible(self) -> AbstractSet[str]:
+        """A live view of the nodes that may announce addresses at all; a Service may admit fewer."""
+        return self._eligible
 
     def owners(self) -> Mapping[Address, str | None]:
         """A live read-only view of all addresses and their owners."""

@@ -26,6 +26,9 @@ WIRE_ANSWERS: Final[Mapping[Answer, WireAnswer]] = {
 """The ring's words for what the responder found out of a member."""
 
 
+_ANNOUNCED_BY_ANOTHER: Final = (Reason.HOLDER_ANSWERS, Reason.OTHER_ANNOUNCES)
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimView:
     """Where the claim for one address stands; `holder` is the member that holds it, empty for none."""
@@ -52,6 +55,7 @@ class Claims:
         self._responder = responder
         self._ours: set[str] = set()
         self._owned: set[IPv4Address] = set()
+        self._known: set[IPv4Address] = set()
         self._yielding: dict[IPv4Address, str] = {}
         self._views: dict[Address, ClaimView] = {}
 
@@ -96,24 +100,29 @@ class Claims:
                 self._let_go([ip], owner)
         if decisions.table is None:
             return
-        previous = {change.ip: change.previous for change in decisions.owner_changes}
+        owned_before = {change.ip for change in decisions.owner_changes if change.owned_before}
         wanted = {address for address in table if isinstance(address, IPv4Address)}
         gained, lost = wanted - self._owned, self._owned - wanted
         self._owned = wanted
         for address in gained:
             self._yielding.pop(address, None)
-        taken = {address for address in gained if previous.get(address) is not None}
+        self._known = (self._known - lost) | (gained & owned_before)
         self._let_go(lost, owner)
-        if taken:
-            self._responder.own(taken, known=True)
-        if gained - taken:
-            self._responder.own(gained - taken)
+        self._own(gained)
 
     def own_again(self) -> None:
         """The responder has lost its table: all of it is wanted anew."""
         self._yielding.clear()
         self._views.clear()
-        self._responder.own(self._owned, known=True)
+        self._own(self._owned)
+
+    def _own(self, addresses: set[IPv4Address]) -> None:
+        """Want addresses; a stranger's answer counts only for those that no member can have announced."""
+        known = addresses & self._known
+        if known:
+            self._responder.own(known, known=True)
+        if addresses - known:
+            self._responder.own(addresses - known)
 
     def leave(self) -> None:
         """Whoever asks may have everything."""
@@ -142,6 +151,10 @@ class Claims:
         """A claim is in another state; the line to write, for those that a reader of logs wants to know."""
         holder = self._responder.name_of(event.holder)
         view = ClaimView(_word(event.state), _word(event.reason), holder)
+        if event.address in self._owned and (
+            event.state is State.ANNOUNCING or event.reason in _ANNOUNCED_BY_ANOTHER
+        ):
+            self._known.add(event.address)
         if event.state is State.IDLE:
             self._views.pop(event.address, None)
             self._yielding.pop(event.address, None)

@@ -44,13 +44,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class OwnerChange:
-    """An address changed hands: None is nobody. `reason` is what brought it about."""
+    """An address changed hands: None is nobody. `reason` is what brought it about, `owned_before` whether another node
+    owned it before, or this one announced it, since a service uses it."""
 
     ip: Address
     services: tuple[str, ...]
     owner: str | None
     previous: str | None
     reason: str
+    owned_before: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Decider:
         self._causes: dict[Address, str] = {}
         self._before: dict[Address, str | None] = {}
         self._owners: dict[Address, str | None] = {}
+        self._owned_once: set[Address] = set()
         self._members: frozenset[str] | None = None
         self._members_due: frozenset[str] | None = None
         self._member_causes: dict[str, str] = {}
@@ -155,6 +158,13 @@ class Decider:
         return next(
             (address for address in sorted(announced, key=_by_number) if index.pool_of(address) is None), None
         )
+
+    # What the responder says
+
+    def announced(self, address: Address) -> None:
+        """This node has announced the address."""
+        if address in self._users:
+            self._owned_once.add(address)
 
     # What the ring says
 
@@ -223,6 +233,10 @@ class Decider:
     def owner(self, address: Address) -> str | None:
         """The owner as of the last batch."""
         return self._owners.get(address)
+
+    def others_may_own(self) -> bool:
+        """Whether another node than this one may own addresses, as of the last batch."""
+        return not self.election.eligible <= {self.node}
 
     def ranking(self, address: Address) -> Ranking:
         """The whole ranking with reasons; costs one hash a node."""
@@ -328,12 +342,16 @@ class Decider:
             self.since.setdefault(address, now)
         else:
             self._owners.pop(address, None)
+            self._owned_once.discard(address)
             self.since.pop(address, None)
         if owner == previous:
             return None
         if address in self._users:
             self.since[address] = now
-        return OwnerChange(address, self.users(address), owner, previous, self._causes[address])
+        owned_before = address in self._owned_once
+        if owner not in (None, self.node):
+            self._owned_once.add(address)
+        return OwnerChange(address, self.users(address), owner, previous, self._causes[address], owned_before)
 
     def _offer(self, address: Address) -> None:
         pool = self._layer2_pool(address)

@@ -238,6 +238,7 @@ class Speaker:
             on_event=lambda event: self._put(partial(self._ring_event, event)),
             on_joined=lambda: self._put(self._joined),
             on_keys=self._claims.introduce,
+            others=self.state.decider.others_may_own,
         )
 
     async def _without_ring(self) -> None:
@@ -326,6 +327,7 @@ class Speaker:
         match event:
             case AddressAnnounced():
                 log.info("announced", ip=event.address, interface=event.interface)
+                self.state.decider.announced(event.address)
                 self._tell(announced.reported(event.address, event.interface))
             case Withdrawn():
                 self._tell(announced.silenced(event.address))
@@ -445,6 +447,8 @@ class Speaker:
             self.state.owner_changes += 1
             self._put(partial(_write, owner_line(change)))
         self._tell(self.state.announced.decided(decisions))
+        if self._ring is not None:
+            self._ring.look_at_time()
 
     def _tell(self, notices: list[Notice]) -> None:
         for notice in notices:

@@ -17,9 +17,10 @@ from gossip.meta import Meta
 from gossip.outputs import MemberJoined, MembershipEvent
 from gossip.shell import Ring
 from gossip.watch import WireAnswer
+from speaker.able import Ability
 from speaker.options import RingOptions
 from speaker.ringconfig import swim_config
-from speaker.roster import Peers, may_own
+from speaker.roster import Peers
 from speaker.secret import SecretKeeper
 
 log = structlog.get_logger()
@@ -60,7 +61,7 @@ def meta(version: str, *, eligible: bool, draining: bool = False, instance: byte
 
 class RingKeeper:
     """The ring of one speaker. `on_event` hears every membership event, `on_joined` the moment from which its view of
-    the ring may be acted upon."""
+    the ring may be acted upon. `others` tells whether another node may own addresses."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class RingKeeper:
         on_event: Callable[[MembershipEvent], None],
         on_joined: Callable[[], None],
         on_keys: Callable[[Sequence[bytes]], None],
+        others: Callable[[], bool],
         timing: JoinTiming = JoinTiming(),
     ) -> None:
         self._node = node
@@ -83,6 +85,7 @@ class RingKeeper:
         self._on_event = on_event
         self._on_joined = on_joined
         self._on_keys = on_keys
+        self._others = others
         self._tasks: TaskGroup | None = None
         self._timing = timing
         self._joining: set[str] = set()
@@ -92,38 +95,25 @@ class RingKeeper:
         self._instance = rng.randbytes(_INSTANCE_BYTES)
         self._looked = False
         self._met = False
-        self._able = self._able_soon = True
-        self._able_again_at = 0.0
+        self._ability = Ability(timing.able_again_s)
         self.ring: Ring | None = None
 
     @property
     def eligible(self) -> bool:
         """Whether this speaker may own addresses: it has looked at the API and has an interface to announce on."""
-        return self._looked and self._able
+        return self._looked and self._ability.able
 
     def set_able(self, able: bool) -> None:
-        """This node has an interface to announce on, or has none. The others are told of the first after some time only:
-        a link that comes and goes must not move addresses with it. Where no other may own addresses, at once."""
-        if able == self._able_soon:
-            return
-        self._able_soon = able
-        if not able or not any(may_own(view) for name, view in self.members().items() if name != self._node):
-            self._apply_able()
-        else:
-            assert self._tasks is not None, "others are known only during a stay in the ring"
-            self._able_again_at = anyio.current_time() + self._timing.able_again_s
-            self._tasks.start_soon(self._able_again)
+        """This node has a link to announce on, or has none: what follows, and when, is told in speaker/able.py."""
+        if self._ability.told(able, anyio.current_time(), others=self._others()):
+            self._say_able()
 
-    async def _able_again(self) -> None:
-        await anyio.sleep(self._timing.able_again_s)
-        # Only the latest return counts: the link may have gone and come back meanwhile.
-        if self._able_soon and anyio.current_time() >= self._able_again_at:
-            self._apply_able()
+    def look_at_time(self) -> None:
+        """To be called a few times a second: a link that has returned counts after some time."""
+        if self._ability.look(anyio.current_time(), others=self._others()):
+            self._say_able()
 
-    def _apply_able(self) -> None:
-        if self._able == self._able_soon:
-            return
-        self._able = self._able_soon
+    def _say_able(self) -> None:
         if self.ring is not None:
             self.ring.set_meta(self._meta())
             if self._met:

@@ -38,6 +38,12 @@ REANNOUNCE_S: Final = 0.25
 """Between two announcements at least, against another who announces the same address, or because a cut may have ended."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
+DOUBT_S: Final = 2.2
+"""How long to go on telling what is announced after a silence, or again: who has it may hear nothing for a moment. A node
+whose link is dead for longer has found out by then (announcer/layer2/linkproof.py)."""
+DOUBT_AGAIN_S: Final = 0.3
+DOUBTED: Final = 16
+"""Addresses told of so at a time."""
 STEPS_PER_S: Final = 10_000.0
 STEPS_AT_ONCE: Final = 64
 
@@ -196,6 +202,7 @@ class ClaimBook:
         self._allowed_at = now
         self._reunited = float("-inf")
         self._reunion: float | None = None
+        self._doubted: set[bytes] = set()
         self._outputs: list[ClaimOutput] = []
 
     # What should be
@@ -209,6 +216,7 @@ class ClaimBook:
             self._ask(address, claim, now, Reason.WANTED)
         elif claim.state is State.HANDING_OVER:
             self._move(address, claim, State.ANNOUNCING, Reason.WANTED)
+            self._doubt(address, claim, now)
 
     def hand_over(self, address: bytes, to: bytes, now: float) -> None:
         """Another member, or ANYONE, should own the address: answer until it takes over."""
@@ -274,6 +282,7 @@ class ClaimBook:
         self._claims.clear()
         self._holders.clear()
         self._timers.clear()
+        self._doubted.clear()
         self._reunion = None
 
     # What is heard
@@ -309,7 +318,7 @@ class ClaimBook:
         if claim is None or claim.state not in (State.ASKING, State.HELD):
             return
         if go:
-            self._announce(address, claim, Reason.TOLD_TO)
+            self._announce(address, claim, Reason.TOLD_TO, now)
             return
         holder = self._holders.get(name)
         if holder is not None:
@@ -325,14 +334,17 @@ class ClaimBook:
         if self._reunion is None:
             self._reunion = max(now, self._reunited + REANNOUNCE_S)
 
-    def offered(self, address: bytes, now: float) -> None:
-        """A member, verified, asks us to take an address over. Only where our own view wants it."""
+    def offered(self, address: bytes, trailer: Trailer, now: float) -> None:
+        """A member, verified, asks us to take an address over, which it answers for. Only where our own view wants it; of
+        two that offer it to each other, since their views differ, the one that ranks first goes on."""
         claim = self._claims.get(address)
         if claim is None:
             return
         if claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
-            self._announce(address, claim, Reason.TOLD_TO)
-        elif claim.state is State.ANNOUNCING and now - claim.contested >= OFFER_S / 2:
+            self._announce(address, claim, Reason.TOLD_TO, now)
+        elif claim.state is State.HANDING_OVER and self._before(trailer, claim):
+            self._end(address, claim, Reason.TAKEN_OVER)
+        elif claim.state in _ANSWERING and now - claim.contested >= OFFER_S / 2:
             # A cut has ended that we did not notice: the other goes on answering until it hears of us.
             claim.contested = now
             self._outputs.append(Reannounce(address))
@@ -411,6 +423,11 @@ class ClaimBook:
                 self._question(address, claim, now)
             case State.ASKING:
                 self._judge(address, claim, now)
+            case State.ANNOUNCING if now < claim.since + DOUBT_S:
+                self._neighbours.announce(address)
+                self._wait(address, claim, now + DOUBT_AGAIN_S)
+            case State.ANNOUNCING:
+                self._doubted.discard(address)
             case State.HELD | State.CONFLICTED:
                 self._ask(address, claim, now, Reason.WANTED)
             case State.HANDING_OVER if claim.let_go is not None and now >= claim.let_go:
@@ -467,11 +484,11 @@ class ClaimBook:
         proven = [index for index in witnessed if self._neighbours.proved_since(index, claim.started)]
         waited = now - claim.since >= ALONE_S
         if witnessed and len(proven) == len(witnessed):
-            self._announce(address, claim, Reason.SILENCE)
+            self._announce(address, claim, Reason.SILENCE, now)
         elif waited and not witnessed:
-            self._announce(address, claim, Reason.ALONE)
+            self._announce(address, claim, Reason.ALONE, now)
         elif self._is_lonely(set(witnessed) - set(proven), now - claim.since):
-            self._announce(address, claim, Reason.SILENCE if proven else Reason.ALONE)
+            self._announce(address, claim, Reason.SILENCE if proven else Reason.ALONE, now)
         else:
             if waited:
                 self._move(address, claim, State.ASKING, Reason.LINK_NOT_PROVEN)
@@ -481,13 +498,24 @@ class ClaimBook:
         """Whether on none of the interfaces on which nobody answers a member lives, but gateways at most."""
         return asked_s >= LONELY_S and not any(map(self._neighbours.has_members, silent))
 
-    def _announce(self, address: bytes, claim: _Claim, reason: Reason) -> None:
+    def _announce(self, address: bytes, claim: _Claim, reason: Reason, now: float) -> None:
         claim.known = True
         claim.back_off = BACK_OFF_S[0]
         self._move(address, claim, State.ANNOUNCING, reason)
+        if reason is not Reason.TOLD_TO:
+            self._doubt(address, claim, now)
+
+    def _doubt(self, address: bytes, claim: _Claim, now: float) -> None:
+        """Go on telling the members for a while: an owner or successor may have been there unheard. They ask nobody: a
+        switch that suppresses broadcasts would answer from its cache."""
+        if len(self._doubted) < DOUBTED:
+            self._doubted.add(address)
+            claim.since = now
+            self._wait(address, claim, now + DOUBT_AGAIN_S)
 
     def _hold(self, address: bytes, claim: _Claim, name: bytes, reason: Reason, now: float) -> None:
         """A member answers for it: ask that member for it until it lets go or falls silent."""
+        claim.known = True
         self._move(address, claim, State.HELD, reason, holder=name)
         holder = self._holders.setdefault(name, _Holder(now + POLL_S))
         holder.addresses[address] = None
@@ -542,6 +570,7 @@ class ClaimBook:
         if state not in _ANSWERING and claim.state in _ANSWERING:
             self._outputs.append(Silence(address))
         claim.state, claim.holder, claim.due = state, holder, None
+        self._doubted.discard(address)
         if claim.told != (state, reason, holder):
             claim.told = (state, reason, holder)
             self._outputs.append(Changed(address, state, reason, holder))

@@ -294,6 +294,14 @@ class Neighbours:
             request = request._replace(sender_ip=arp.ANY)
         self.frames.append((interface, self.signer.question(request, nonce)))
 
+    def announce(self, address: bytes) -> None:
+        """Tell the members on the segment of an address that it is answered for here."""
+        if self.signer is None:
+            return
+        for index in self.home(address):
+            frame = arp.gratuitous(REQUEST, mac=self.interfaces[index].mac, address=address)
+            self.frames.append((index, self.signer.sign(frame, Kind.ANNOUNCEMENT)))
+
     def offer(self, address: bytes, to: bytes) -> None:
         """Tell a member that it should take an address over, on the segment of that address."""
         if self.signer is None:

@@ -446,7 +446,7 @@ class ArpResponder:
                     self._requesters.share(address)
                     self._claims.announced(address, trailer, now)
                 case Kind.OFFER if at_home:
-                    self._claims.offered(address, now)
+                    self._claims.offered(address, trailer, now)
                 case _:
                     pass
         self._follow(now)

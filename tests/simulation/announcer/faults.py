@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
-from typing import Literal, TypeAlias
+from typing import TypeVar
 
 from announcer.layer2.responder import GAP_S
-from tests.simulation.announcer.segment import SAMPLE_S, Node, Segment
+from speaker.decide import Address
+from tests.simulation.announcer.api import Change, Web, node_change
+from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_SEGMENT, Fault, Kind, Schedule
+from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
 
-Kind: TypeAlias = Literal["die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "gateway", "host"]
-KINDS: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "gateway", "host")
-OF_SEGMENT: frozenset[Kind] = frozenset({"gateway", "host"})
-"""Faults of the segment, not of a node: the gateway is away, a host answers everything."""
+T = TypeVar("T")
 
 VERDICT_S = (0.42, 0.62)
 """Four misses of the fast lane and the word that spreads."""
@@ -24,59 +24,25 @@ SLOW_VERDICT_S = (1.0, 6.0)
 """Where the wire still answers, ordinary suspicion decides."""
 WORD_S = (0.0, 0.3)
 """A member that is back is known."""
+API_S = (0.0, 3.0)
+"""A change at the API server is known."""
 START_S = 0.8
-SUPPRESSING = 0.25
-"""Share of the schedules behind a switch that suppresses broadcasts."""
 LEASE_S = 1.5
 TWO_S = 0.5
 """Longest time with two owners on a segment that is whole."""
 TWO_LOSSY_S = 0.8
 NONE_S = 3.0
 """Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
+NONE_CALM_S = 1.2
+"""The same where nothing but the API server's objects and plain members change: three polls of a holder that has let go, a
+window, a contest."""
+KEPT_S = 0.3
+"""There, longest time without an owner once the address was announced, until a node finds that nobody may own it."""
 NONE_DEAF_S = 4.0
 """The same where a data path may be dead while the ring runs: up to 2 s until the owner is sure of it."""
 HELD_S = 1.5
 """Longest time that a claim stays held while its holder does not announce: three polls, and one more that is lost."""
 SETTLE_S = 11.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault: what, to which node (by position), when and for how long (seconds)."""
-
-    kind: Kind
-    node: int
-    at: float
-    lasts: float
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A cluster and what happens to it."""
-
-    seed: int
-    nodes: int
-    loss: float
-    suppressing: bool
-    faults: tuple[Fault, ...]
-
-
-def draw(seed: int) -> Schedule:
-    """Draw a schedule of up to six faults in ten seconds."""
-    rng = random.Random(seed)
-    nodes = rng.choice((2, 3, 3, 5))
-    faults = [
-        Fault(
-            rng.choice(KINDS),
-            rng.randrange(nodes),
-            round(rng.uniform(0, 10), 3),
-            round(rng.uniform(0.2, 4), 3),
-        )
-        for _ in range(rng.randint(1, 6))
-    ]
-    loss = rng.choice((0.0, 0.0, 0.01))
-    suppressing = rng.random() < SUPPRESSING
-    return Schedule(seed, nodes, loss, suppressing, tuple(sorted(faults, key=lambda f: f.at)))
 
 
 class BrokenPromiseError(AssertionError):
@@ -88,29 +54,43 @@ class Trial:
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
+        kinds = {fault.kind for fault in schedule.faults}
+        self.calm = kinds <= {"plain", *OF_API} and not schedule.loss
+        self.none_s = NONE_CALM_S if self.calm else NONE_DEAF_S if "deaf" in kinds else NONE_S
+        self.had: set[Address] = set()
+        """Addresses that were announced, and no node has found since that nobody may own them."""
         self.segment = Segment(
             nodes=schedule.nodes,
-            vips=2,
+            plain=schedule.plain,
             rng=random.Random(schedule.seed),
             loss=schedule.loss,
             suppressing=schedule.suppressing,
         )
         self.segment.able_changed = self._spread
+        self.segment.conflicted = self._held_back
+        self.segment.given_up = self.had.discard
         self.ring_cut: set[Node] = set()
         self.busy: set[Node] = set()
         self.busy_segment: set[Kind] = set()
-        self.none_s = NONE_DEAF_S if any(fault.kind == "deaf" for fault in schedule.faults) else NONE_S
+        self.busy_api: set[tuple[Kind, int]] = set()
         self.quiet = self.segment.now
         self.whole = self.segment.now
         self.first = math.inf
-        self.two: dict[object, float] = {}
-        self.none: dict[object, float] = {}
-        self.vain: dict[object, float] = {}
+        self.strange = math.inf
+        self.looked = -1
+        self.two: dict[IPv4Address, float] = {}
+        self.lost: dict[IPv4Address, float] = {}
+        self.none: dict[IPv4Address, float] = {}
+        self.vain: dict[tuple[IPv4Address, str], float] = {}
+        """Since when an address has had two owners, lost its owner, had none, or a node's claim for it is held in vain."""
         self.worst_two = self.worst_none = 0.0
 
     def play(self) -> None:
         """Raises BrokenPromiseError."""
         segment = self.segment
+        for first, local in enumerate((False, self.schedule.local)):
+            for change in segment.api.add(local=local, first=first):
+                self._tell(change, (0.0, 0.0))
         for node in segment.nodes:
             segment.at(self._draw((0.0, 0.2)), partial(self._meet, node, node.life))
         segment.run(3.0)
@@ -120,11 +100,11 @@ class Trial:
             segment.at(fault.at, partial(self._begin, fault))
         end = max(fault.at + fault.lasts for fault in self.schedule.faults)
         segment.run(end + SETTLE_S, self._watch)
-        for address in segment.vips:
-            wanted = segment.winner(address, [node.name for node in segment.nodes])
-            owners = segment.owners(address)
-            if owners != [wanted]:
-                raise BrokenPromiseError(f"in the end {owners} answer for {address}, not {wanted}")
+        for web in segment.api.webs:
+            wanted = segment.api.ranking(web.address)[:1]
+            owners = segment.owners(web.address)
+            if owners != list(wanted):
+                raise BrokenPromiseError(f"in the end {owners} answer for {web.address}, not {wanted}")
 
     # The ring
 
@@ -136,7 +116,7 @@ class Trial:
         self._refresh(VERDICT_S)
         self.segment.at(START_S, lambda: node.think(node.join) if node.life is life else None)
 
-    def _reaches(self, node: Node, other: Node) -> bool:
+    def _reaches(self, node: Node, other: Node | Plain) -> bool:
         return (
             other.up
             and not other.stalled
@@ -147,16 +127,18 @@ class Trial:
 
     def _refresh(self, verdict: tuple[float, float]) -> None:
         """Everybody comes to know what is the case, each in its own time."""
+        others: list[Node | Plain] = [*self.segment.nodes, *self.segment.plain]
         for node in self.segment.nodes:
-            for other in self.segment.nodes:
+            for other in others:
                 if node is not other and node.up:
                     reaches = self._reaches(node, other)
-                    delay = self._draw(WORD_S if reaches else verdict)
+                    slow = SLOW_VERDICT_S if isinstance(other, Plain) else verdict
+                    delay = self._draw(WORD_S if reaches else slow)
                     self.segment.at(delay, partial(self._learn, node, other, node.life, reaches=reaches))
 
-    def _learn(self, node: Node, other: Node, life: object, *, reaches: bool) -> None:
+    def _learn(self, node: Node, other: Node | Plain, life: object, *, reaches: bool) -> None:
         if node.life is life and self._reaches(node, other) == reaches:
-            node.think(partial(node.sees, other.name, alive=reaches, able=other.able or not reaches))
+            node.think(partial(node.sees, member(other.name, alive=reaches, meta=other.meta)))
 
     def _spread(self, changed: Node) -> None:
         """A member says that it may own addresses, or may not."""
@@ -166,9 +148,65 @@ class Trial:
                     self._draw(WORD_S), partial(self._learn, node, changed, node.life, reaches=True)
                 )
 
+    # The API server
+
+    def _tell(self, change: Change, delay: tuple[float, float]) -> None:
+        """Something changes; each node hears of it in its own time."""
+        segment = self.segment
+        segment.api.change(change)
+        for node in segment.nodes:
+            if node.up:
+                node.behind += 1
+                due = max(segment.now + self._draw(delay), node.read_at.get(change.kind, 0.0))
+                node.read_at[change.kind] = due
+                segment.at(due - segment.now, partial(self._read, node, node.life, change))
+
+    def _read(self, node: Node, life: object, change: Change) -> None:
+        if node.life is life:
+            node.think(partial(node.learn, change))
+
+    def _change(self, fault: Fault) -> None:
+        """What the fault changes at the API server, and what it changes back in the end."""
+        api = self.segment.api
+        local = [web for web in api.webs if web.local]
+        after: Change | None = None
+        if (fault.kind, fault.node) in self.busy_api or (fault.kind == "move" and not local):
+            return
+        self.segment.note("api", f"-- {fault}")
+        match fault.kind:
+            case "service":
+                changes = api.add(local=fault.node % 2 == 1, first=fault.node)
+                after = api.webs[-1].goes() if fault.lasts < BRIEF_S else None
+            case "endpoints":
+                web = api.webs[fault.node % len(api.webs)]
+                changes, after = [web.endpoints(ready=False)], web.endpoints()
+            case "move":
+                changes = [api.move(local[fault.node % len(local)])]
+            case "exclude":
+                name = self.segment.nodes[fault.node].name
+                changes, after = [node_change(name, excluded=True)], node_change(name)
+            case _:
+                raise AssertionError(fault.kind)
+        for change in changes:
+            self._tell(change, API_S)
+        if after is not None:
+            self.busy_api.add((fault.kind, fault.node))
+            self.segment.at(fault.lasts, partial(self._change_back, fault, after))
+
+    def _change_back(self, fault: Fault, after: Change) -> None:
+        self.busy_api.discard((fault.kind, fault.node))
+        self.segment.note("api", f"-- {fault.kind} ends")
+        self._tell(after, API_S)
+
     # Faults
 
     def _begin(self, fault: Fault) -> None:
+        if fault.kind in OF_API:
+            self._change(fault)
+            return
+        if fault.kind == "plain":
+            self._begin_plain(fault)
+            return
         if fault.kind in OF_SEGMENT:
             self._begin_of_segment(fault)
             return
@@ -206,6 +244,20 @@ class Trial:
         lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
         self.segment.at(lasts, partial(self._end, fault, node))
 
+    def _begin_plain(self, fault: Fault) -> None:
+        """A plain member dies, and comes back later."""
+        plain = self.segment.plain[fault.node % len(self.segment.plain)]
+        if plain.up:
+            self.segment.note(plain.name, f"-- die for {fault.lasts} s")
+            plain.up = False
+            self._refresh(VERDICT_S)
+            self.segment.at(fault.lasts, partial(self._end_plain, plain))
+
+    def _end_plain(self, plain: Plain) -> None:
+        self.segment.note(plain.name, "-- die ends")
+        plain.up = True
+        self._refresh(VERDICT_S)
+
     def _begin_of_segment(self, fault: Fault) -> None:
         if fault.kind in self.busy_segment:
             return
@@ -216,6 +268,7 @@ class Trial:
             self.segment.gateway_up = False
         else:
             self.segment.host_since = self.segment.now
+            self.strange = min(self.strange, self.segment.now)
         self.segment.at(fault.lasts, partial(self._end_of_segment, fault.kind))
 
     def _end_of_segment(self, kind: Kind) -> None:
@@ -236,7 +289,7 @@ class Trial:
 
     def _bury(self, other: Node, node: Node, life: object) -> None:
         if node.life is life and node.hung:
-            other.think(partial(other.sees, node.name, alive=False))
+            other.think(partial(other.sees, member(node.name, alive=False, meta=node.meta)))
 
     def _end(self, fault: Fault, node: Node) -> None:
         self.quiet = self.segment.now
@@ -249,7 +302,7 @@ class Trial:
                 return
             case "stall":
                 node.resume()
-                if fault.lasts > GAP_S and any(node.answers(address) for address in self.segment.vips):
+                if fault.lasts > GAP_S and any(node.answers(web.address) for web in self.segment.api.webs):
                     raise BrokenPromiseError(f"{node.name} answers after a stall before it has asked")
             case "hang":
                 node.go_on()
@@ -268,38 +321,71 @@ class Trial:
 
     def _watch(self) -> None:
         segment = self.segment
-        cut = any(node.side for node in segment.nodes)
-        for address in segment.vips:
-            owners = segment.owners(address)
-            fit = self._can_be_owned(address)
-            self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
-            self._count(self.none, address, holds=not owners and fit, since=self.quiet)
-            two = segment.now - self.two.get(address, segment.now)
-            none = segment.now - self.none.get(address, segment.now)
-            self.worst_two, self.worst_none = max(self.worst_two, two), max(self.worst_none, none)
-            if two > (TWO_LOSSY_S if segment.loss else TWO_S) + SAMPLE_S:
-                raise BrokenPromiseError(f"{' and '.join(owners)} answered for {address} for {two:.2f} s")
-            for name in self._held_too_long(address):
+        if segment.happened != self.looked:
+            self.looked = segment.happened
+            for web in segment.api.webs:
+                self._look(web)
+        for address, since in self.two.items():
+            lasts = segment.now - since
+            self.worst_two = max(self.worst_two, lasts)
+            if lasts > (TWO_LOSSY_S if segment.loss else TWO_S) + SAMPLE_S:
+                owners = " and ".join(segment.owners(address))
+                raise BrokenPromiseError(f"{owners} answered for {address} for {lasts:.2f} s")
+        for address, since in self.lost.items():
+            if segment.now - since > KEPT_S:
+                raise BrokenPromiseError(
+                    f"nobody answered for {address} any more, though somebody might own it"
+                )
+        for address, since in self.none.items():
+            lasts = segment.now - since
+            self.worst_none = max(self.worst_none, lasts)
+            if lasts > self.none_s + SAMPLE_S:
+                raise BrokenPromiseError(f"nobody answered for {address} for {lasts:.2f} s")
+        for (address, name), since in self.vain.items():
+            if segment.now - since > HELD_S:
                 raise BrokenPromiseError(f"{name} is held for {address}, which its holder does not announce")
-            if none > self.none_s + SAMPLE_S:
-                raise BrokenPromiseError(f"nobody answered for {address} for {none:.2f} s")
 
-    def _held_too_long(self, address: IPv4Address) -> list[str]:
-        """Whose claim is held for longer than the holder's silence takes to be noticed."""
-        held = self.segment.held_in_vain(address)
+    def _look(self, web: Web) -> None:
+        """Note since when what must not last is the case."""
+        segment, address = self.segment, web.address
+        owners = segment.owners(address)
+        cut = any(node.side for node in segment.nodes)
+        self._count(self.two, address, holds=len(owners) > 1 and not cut, since=self.whole)
+        if owners:
+            self.had.add(address)
+        lost = not owners and self.calm and address in self.had
+        self._count(self.lost, address, holds=lost, since=self.quiet)
+        self._count(self.none, address, holds=not owners and self._can_be_owned(web), since=self.quiet)
+        held = segment.held_in_vain(address)
+        for node in segment.nodes:
+            self._count(self.vain, (address, node.name), holds=node.name in held, since=self.quiet)
+        self._judge_elections(address)
+
+    def _held_back(self, node: Node, address: IPv4Address) -> None:
+        """A node holds an address back for a stranger's sake, who may be the host or the switch's cache. Only one may that
+        knew of no owner, or not the others' MACs, before there was any such thing."""
+        strange = min(self.strange, self.first) if self.segment.suppressing else self.strange
+        if node.knew.get(address, math.inf) < strange:
+            raise BrokenPromiseError(f"{node.name} holds {address} back for a stranger's sake")
+
+    def _judge_elections(self, address: IPv4Address) -> None:
+        """Nobody elects a plain member, and who knows of nobody who may own an address does not answer for it."""
         for node in self.segment.nodes:
-            self._count(self.vain, (address, node), holds=node.name in held, since=self.quiet)
-        return [
-            node.name
-            for node in self.segment.nodes
-            if self.segment.now - self.vain.get((address, node), self.segment.now) > HELD_S
-        ]
+            elected = node.decider.owner(address)
+            if elected is not None and elected.startswith("plain"):
+                raise BrokenPromiseError(f"{node.name} elects a plain member for {address}")
+            if elected is None and not (node.hung or node.leaving) and node.answers(address):
+                raise BrokenPromiseError(f"{node.name} answers for {address}, which nobody may own")
 
-    def _can_be_owned(self, address: IPv4Address) -> bool:
-        """Whether a node is there that must answer: one that somebody can prove the link of, and that knew the address and
-        the others' MACs before a host or a cache could answer in their place. Nobody must where a node holds back because
-        a host answers: a speaker that was started anew does not know whose the address was (docs/claims.md, limits)."""
-        segment = self.segment
+    def _can_be_owned(self, web: Web) -> bool:
+        """Whether a node is there that must answer: one that somebody can prove the link of, that knew the others' MACs
+        before a host or a cache could answer in their place, and that elects itself or, once all know the same of the
+        API server, may own the address. While views differ each may elect another one, and nobody must.
+
+        Nobody must in two more cases (docs/claims.md, limits). Where a node holds back because a host answers: a speaker
+        that was started anew does not know whose the address was. And where the links of the only nodes that policy Local
+        admits do not count yet, since others may own other addresses."""
+        segment, address = self.segment, web.address
         strange = segment.host_since or math.inf
         if segment.suppressing:
             strange = min(strange, self.first)
@@ -311,10 +397,17 @@ class Trial:
         views = [node.claims.view(address) for node in sound]
         if any(view is not None and view.state == "conflicted" for view in views):
             return False
-        fit = any(node.joined and node.since < strange for node in sound)
+        agreed = not any(node.behind for node in sound)
+        admitted = segment.api.ranking(address) if agreed else ()
+        fit = any(
+            node.decider.owner(address) == node.name
+            or (node.name in admitted and (node.ability.able or not web.local))
+            for node in sound
+            if node.joined and node.since < strange
+        )
         return fit and (segment.gateway_up or len(sound) > 1)
 
-    def _count(self, since_when: dict[object, float], key: object, *, holds: bool, since: float) -> None:
+    def _count(self, since_when: dict[T, float], key: T, *, holds: bool, since: float) -> None:
         if not holds:
             since_when.pop(key, None)
         else:

@@ -1,15 +1,16 @@
-"""A segment under virtual time: real responder cores and real speaker-side claims, everything around them simulated.
+"""A segment under virtual time: real responder cores, and the speaker's own decisions and claims; everything around them
+is simulated.
 
-The ring is a model: each node learns after a delay of its own who lives. Frames take a moment and may be lost.
+Ring and API server are models: each node learns after a delay of its own who lives, and what there is. Frames take a
+moment and may be lost.
 """
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv4Interface
 from typing import cast
 
@@ -20,6 +21,7 @@ from announcer.layer2.handle import Responder
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.messages import (
     Add,
+    Announced,
     ClaimChanged,
     Command,
     HandOver,
@@ -32,10 +34,15 @@ from announcer.layer2.messages import (
     ResponderEvent,
 )
 from announcer.layer2.responder import ArpResponder
-from gossip.member import MemberState, MemberView, Versions
+from election.order import Order
+from gossip.member import MemberState, MemberView
+from speaker.able import Ability
 from speaker.claims import Claims
-from speaker.decide import Address, Decisions, OwnerChange
-from speaker.ring import meta
+from speaker.decide import Address, Decider
+from speaker.ring import JoinTiming
+from speaker.roster import may_own
+from tests.simulation.announcer.api import Api, Change
+from tests.unit.speaker.builders import our_meta, view
 
 KEY = signed.claim_key(b"k" * 32)
 GATEWAY = bytes([198, 18, 0, 1])
@@ -46,7 +53,6 @@ SAMPLE_S = 0.01
 LATENCY_S = (0.0001, 0.001)
 WAKE_S = 0.0001
 """What poll and the interpreter take at least."""
-ABLE_AGAIN_S = 5.0
 ANSWERING = (State.ANNOUNCING, State.HANDING_OVER)
 TICK_S = 0.1
 """Longest sleep of a responder process."""
@@ -85,18 +91,21 @@ class FakeResponder:
         return self._names.get(hashed, "")
 
 
-def member(name: str, state: MemberState = MemberState.ALIVE) -> MemberView:
-    """A member of ours, as the ring shows it."""
-    return MemberView(
-        name=name,
-        address="198.18.0.9",
-        port=7946,
-        state=state,
-        incarnation=1,
-        meta=meta("0.1.0", eligible=True),
-        versions=Versions(1, 5, 2, 0, 0, 0),
-        since=0.0,
-    )
+def member(name: str, *, alive: bool, meta: bytes) -> MemberView:
+    """A member as the ring shows it."""
+    return view(name, "198.18.0.9", MemberState.ALIVE if alive else MemberState.DEAD, meta=meta)
+
+
+class Plain:
+    """A member of the ring that is no speaker of ours: it says nothing of itself and takes no part in claims."""
+
+    side = 0
+    stalled = leaving = False
+    meta = b""
+
+    def __init__(self, number: int) -> None:
+        self.name = f"plain{number}"
+        self.up = True
 
 
 class Node:
@@ -128,16 +137,24 @@ class Node:
         self.core.set_interfaces([self.view], now=self.now)
         self.states: dict[IPv4Address, tuple[State, bytes]] = {}
         """State and holder of each claim, as of its last change."""
-        self.alive: set[str] = set()
-        self.unable: set[str] = set()
-        self.able = self.able_soon = True
+        self.members: dict[str, MemberView] = {}
+        self.ability = Ability(JoinTiming().able_again_s)
         self.joined = False
         self.since = self.now
-        self.owners: dict[Address, str | None] = {}
+        self.decider = Decider(node=self.name, order=Order.CURRENT)
+        self.decider.set_members((), "")
+        self.segment.api.look(self.decider)
+        self.knew: dict[Address, float] = {}
+        """Since when this node has known of another owner of each address, or was one itself."""
+        self.behind = 0
+        """Changes at the API server that this node has not heard of."""
+        self.read_at: dict[str, float] = {}
+        """When the last of them arrives, for each kind of object."""
         self.responder = FakeResponder(self)
         self.claims = Claims(self.name, cast("Responder", self.responder))
         self.waiting: list[Callable[[], None]] = []
         self.queue: list[bytes] = []
+        self._answers: dict[IPv4Address, bool] = {}
         self.commands: list[Command] = []
         self.wake_at: float | None = None
         self.claims.introduce(())
@@ -163,29 +180,40 @@ class Node:
         elif self.up:
             thought()
 
-    def sees(self, name: str, *, alive: bool, able: bool = True) -> None:
-        """The ring tells of a member, and whether it may own addresses."""
-        if name == self.name or (alive, able) == (name in self.alive, name not in self.unable):
-            return
-        (self.alive.add if alive else self.alive.discard)(name)
-        (self.unable.discard if able else self.unable.add)(name)
-        self.claims.member_changed(member(name, MemberState.ALIVE if alive else MemberState.DEAD))
-        if self.joined:
+    @property
+    def meta(self) -> bytes:
+        """What this node says of itself in the ring."""
+        return our_meta(eligible=self.ability.able)
+
+    def sees(self, seen: MemberView) -> None:
+        """The ring tells of another member."""
+        if self.members.get(seen.name) != seen:
+            self.members[seen.name] = seen
+            self.claims.member_changed(seen)
             self.decide()
 
     def set_able(self, able: bool) -> None:
-        """As the ring keeper does: at once where addresses have to go, after some time where they may come."""
-        self.able_soon = able
-        others = self.alive - self.unable
-        delay = ABLE_AGAIN_S if able and others else 0.0
-        self.segment.at(delay, partial(self.think, partial(self._apply_able, self.life, able)))
+        """As the ring keeper does."""
+        if self.ability.told(able, self.now, others=self.decider.others_may_own()):
+            self._say_able()
+        elif self.ability.again_at is not None:
+            self.segment.at(
+                self.ability.again_at - self.now, partial(self.think, partial(self._look, self.life))
+            )
 
-    def _apply_able(self, life: object, able: bool) -> None:
-        if life is self.life and self.able_soon == able != self.able:
-            self.able = able
-            self.segment.able_changed(self)
-            if self.joined:
-                self.decide()
+    def _look(self, life: object) -> None:
+        if life is self.life and self.ability.look(self.now, others=self.decider.others_may_own()):
+            self._say_able()
+
+    def _say_able(self) -> None:
+        self.segment.able_changed(self)
+        self.decide()
+
+    def learn(self, change: Change) -> None:
+        """The API server tells of a change."""
+        self.behind -= 1
+        change.apply(self.decider)
+        self.decide()
 
     def join(self) -> None:
         """The first contact with the ring is complete."""
@@ -195,19 +223,19 @@ class Node:
 
     def decide(self) -> None:
         """Elect over the own view and tell the claims what changed."""
-        if self.leaving:
+        if not self.joined or self.leaving:
             return
-        before = self.owners
-        names = self.alive - self.unable | ({self.name} if self.able else set())
-        self.owners = {a: self.segment.winner(a, names) for a in self.segment.vips}
-        changes = tuple(
-            OwnerChange(ip, ("default/web",), owner, before.get(ip), "memberDead")
-            for ip, owner in self.owners.items()
-            if owner != before.get(ip)
-        )
-        if changes:
-            table = frozenset(ip for ip, owner in self.owners.items() if owner == self.name)
-            self.claims.decided(Decisions(changes, table, (), {}), table, self.owners.get)
+        live = {name for name, seen in self.members.items() if may_own(seen)}
+        self.decider.set_members(live | {self.name} if self.ability.able else live, "")
+        while self.decider.pending:
+            decisions = self.decider.take(self.now)
+            for change in decisions.owner_changes:
+                if change.owner is None:
+                    self.segment.given_up(change.ip)
+                elif change.owner != self.name:
+                    self.knew.setdefault(change.ip, self.now)
+            self.claims.decided(decisions, self.decider.table, self.decider.owner)
+        self._look(self.life)
 
     def leave(self) -> None:
         """SIGTERM: hand everything over; the ring says goodbye for us."""
@@ -268,6 +296,7 @@ class Node:
             self.think(thought)
 
     def follow(self) -> None:
+        self._answers.clear()
         for _, frame in self.core.take_questions():
             self.segment.send(self, frame)
         for due, frame in self.core.take_frames(self.now):
@@ -292,33 +321,41 @@ class Node:
         elif isinstance(event, ClaimChanged):
             self.claims.changed(event)
             self.segment.note(self.name, event)
+            if event.state is State.CONFLICTED:
+                self.segment.conflicted(self, event.address)
+        elif isinstance(event, Announced):
+            self.decider.announced(event.address)
+            self.knew.setdefault(event.address, self.now)
         elif isinstance(event, LinkProven):
             self.set_able(event.proven)
             self.segment.note(self.name, event)
 
     def answers(self, address: IPv4Address) -> bool:
-        """Whether a request that arrives now would be answered."""
+        """Whether a request that arrives now would be answered. The core is not asked again before something has reached
+        it: what it does by its clock has woken it up."""
         if not self.up or self.stalled:
             return False
-        request = ArpFrame(
-            arp.BROADCAST, GATEWAY_MAC, arp.REQUEST, GATEWAY_MAC, GATEWAY, bytes(6), address.packed
-        )
-        return self.core.receive_frame(1, request.encode(), foreign=False, now=self.now) is not None
+        if address not in self._answers:
+            asked = question(address)
+            self._answers[address] = (
+                self.core.receive_frame(1, asked, foreign=False, now=self.now) is not None
+            )
+        return self._answers[address]
 
 
-@dataclass(slots=True)
-class Record:
-    """What the observer saw: the longest time (seconds) with two owners on one side, and with none."""
-
-    two_s: float = 0.0
-    none_s: float = 0.0
+@cache
+def question(address: IPv4Address) -> bytes:
+    """A request of the gateway's."""
+    return ArpFrame(
+        arp.BROADCAST, GATEWAY_MAC, arp.REQUEST, GATEWAY_MAC, GATEWAY, bytes(6), address.packed
+    ).encode()
 
 
 class Segment:
     """Nodes, gateway and switch. `loss` is the probability that a frame is lost on its way to one receiver."""
 
     def __init__(
-        self, *, nodes: int, vips: int, rng: random.Random, loss: float = 0.0, suppressing: bool = False
+        self, *, nodes: int, plain: int, rng: random.Random, loss: float = 0.0, suppressing: bool = False
     ) -> None:
         self.rng = rng
         self.now = 1_000.0
@@ -329,11 +366,18 @@ class Segment:
         self.host_since: float | None = None
         """Since when a host is there that answers everything."""
         self.able_changed: Callable[[Node], None] = lambda _: None
+        self.conflicted: Callable[[Node, IPv4Address], None] = lambda *_: None
+        self.given_up: Callable[[Address], None] = lambda _: None
+        """Called when a node finds that nobody may own an address."""
         self._cache: dict[bytes, bytes] = {}
-        self.vips = [IPv4Address(f"198.18.1.{number}") for number in range(vips)]
+        self.plain = [Plain(number) for number in range(1, plain + 1)]
+        names = [f"n{number}" for number in range(1, nodes + 1)]
+        self.api = Api(names, [member.name for member in self.plain])
         self.story: list[str] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
+        self.happened = 0
+        """How many events have happened; between two of them nothing changes."""
         self.nodes: list[Node] = []
         for number in range(1, nodes + 1):
             self.nodes.append(Node(self, number))
@@ -346,10 +390,6 @@ class Segment:
     def note(self, who: str, what: object) -> None:
         """Remember what happened, for the report of a failure."""
         self.story.append(f"{self.now - 1_000:9.4f} {who} {what}")
-
-    def winner(self, address: Address, names: Iterable[str]) -> str | None:
-        """Who ranks first of these."""
-        return min(names, key=lambda name: signed.rank(name, address.packed), default=None)
 
     def send(self, sender: Node, frame: bytes) -> None:
         """A frame leaves a node."""
@@ -412,6 +452,7 @@ class Segment:
                 self.now = end
                 break
             self.now, _, call = heapq.heappop(self._events)
+            self.happened += 1
             call()
 
     def held_in_vain(self, address: IPv4Address) -> list[str]:

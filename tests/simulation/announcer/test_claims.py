@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.seed import chosen_seed
-from tests.simulation.announcer.faults import BrokenPromiseError, Trial, draw, shortest
+from tests.simulation.announcer.faults import BrokenPromiseError, Trial, shortest
+from tests.simulation.announcer.schedule import draw
 
 SCHEDULES: Final = int(os.environ.get("VIPRING_SCHEDULES", "60"))
 A_PIECE: Final = 20

@@ -44,6 +44,7 @@ class Bench:
         self.neighbours.set_interfaces({2: ETH0}, self.now)
         self.book = ClaimBook(self.neighbours, random.Random(1).randbytes, now=self.now)
         self.asked: list[tuple[float, bytes]] = []
+        self.told: list[bytes] = []
         self.offers = 0
         self.outputs: list[ClaimOutput] = []
 
@@ -67,7 +68,9 @@ class Bench:
         for _, frame in frames:
             heard, trailer = arp.parse(frame), signed.read(frame)
             assert isinstance(heard, ArpFrame)
-            if trailer is None or trailer.kind is Kind.OFFER:
+            if trailer is not None and trailer.kind is Kind.ANNOUNCEMENT:
+                self.told.append(heard.sender_ip)
+            elif trailer is None or trailer.kind is Kind.OFFER:
                 self.offers += trailer is not None
             elif heard.target_ip == VIP:
                 self.asked.append((self.now, heard.destination))
@@ -250,12 +253,51 @@ def test_an_address_that_comes_back_while_it_is_handed_over_is_kept() -> None:
     assert not any(isinstance(output, Silence) for output in bench.outputs)
 
 
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_what_is_announced_after_a_silence_or_again_is_told_for_a_while(handed_over: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    if handed_over:
+        bench.run(claims.DOUBT_S + 1.0)
+        bench.book.hand_over(VIP, OTHER, bench.now)
+        bench.want()
+    bench.told.clear()
+    bench.run(5.0)
+    assert bench.told == [VIP] * 7
+    assert len(bench.asked) == 2, "a switch might answer"
+
+
+def test_few_addresses_are_told_of_for_a_while() -> None:
+    bench = Bench()
+    bench.meet()
+    vips = [bytes([198, 18, 2, number]) for number in range(100)]
+    for vip in vips:
+        bench.book.want(vip, bench.now, known=True)
+    bench.run(0.2)
+    assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
+    bench.run(5.0)
+    assert len(set(bench.told)) == claims.DOUBTED
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_of_two_that_hand_over_to_each_other_the_one_that_ranks_first_goes_on(first: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.book.hand_over(VIP, OTHER, bench.now)
+    bench.book.offered(VIP, trailer(Kind.OFFER, first=first), bench.now)
+    bench.take()
+    assert bench.answering() is not first
+    assert any(isinstance(output, Reannounce) for output in bench.outputs) is not first
+
+
 def test_an_offer_of_what_is_announced_already_is_answered_by_an_announcement() -> None:
     bench = Bench()
     bench.meet()
     bench.own()
     for _ in range(2):
-        bench.book.offered(VIP, bench.now)
+        bench.book.offered(VIP, trailer(Kind.OFFER), bench.now)
     bench.take()
     assert sum(isinstance(output, Reannounce) for output in bench.outputs) == 1
     assert bench.answering()
@@ -324,6 +366,20 @@ def test_a_stranger_keeps_an_address_that_was_never_ours() -> None:
     assert len(bench.asked) == questions
     bench.run(0.4)
     assert bench.answering(), "it asks again and nobody answers any more"
+
+
+def test_what_a_member_answered_for_is_no_strangers() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.want(known=False)
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.take()
+    while bench.last().state is State.HELD:
+        bench.run(STEP_S)
+    assert not bench.answering()
+    bench.book.answered_unsigned(bench.reply(STRANGER_MAC), bench.now)
+    bench.run(0.4)
+    assert bench.answering()
 
 
 @pytest.mark.parametrize("mac", [STRANGER_MAC, OTHER_MAC, ETH0.mac])

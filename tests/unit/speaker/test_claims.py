@@ -67,8 +67,11 @@ def made() -> tuple[Claims, Told]:
     return claims, told
 
 
-def owner_is(claims: Claims, owner: str | None, previous: str | None) -> None:
-    change = OwnerChange(VIP, ("default/web",), owner, previous, "memberDead")
+def owner_is(
+    claims: Claims, owner: str | None, previous: str | None, *, owned_before: bool | None = None
+) -> None:
+    before = previous is not None if owned_before is None else owned_before
+    change = OwnerChange(VIP, ("default/web",), owner, previous, "memberDead", before)
     table = frozenset[Address]({VIP} if owner == "n1" else ())
     moved = table if "n1" in (owner, previous) else None
     claims.decided(Decisions((change,), moved, (), {}), table, lambda _: owner)
@@ -82,6 +85,9 @@ def test_an_address_that_somebody_owned_is_taken_whatever_answers_unsigned() -> 
     assert told.take() == [("drop", {VIP})]
     owner_is(claims, "n1", "n2")
     assert told.take() == [("own", {VIP}, True)]
+    owner_is(claims, None, "n1")
+    owner_is(claims, "n1", None, owned_before=True)
+    assert told.take()[1:] == [("own", {VIP}, True)]
 
 
 def test_ours_are_handed_over_to_and_plain_members_get_it_at_once() -> None:
@@ -122,8 +128,22 @@ def test_after_an_expired_lease_everything_is_wanted_again_and_who_leaves_offers
     owner_is(claims, "n1", None)
     told.take()
     claims.own_again()
+    assert told.take() == [("own", {VIP}, False)], "nobody has announced it yet: it may be a stranger's"
+    claims.changed(ClaimChanged(VIP, State.ANNOUNCING, Reason.SILENCE, b""))
+    claims.own_again()
     claims.leave()
     assert told.take() == [("own", {VIP}, True), ("hand_over", {VIP}, None)]
+
+
+def test_what_another_announces_is_no_strangers() -> None:
+    claims, told = made()
+    owner_is(claims, "n1", None)
+    told.take()
+    claims.changed(ClaimChanged(VIP, State.HELD, Reason.OTHER_ASKS, b"n2"))
+    claims.own_again()
+    claims.changed(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
+    claims.own_again()
+    assert told.take() == [("own", {VIP}, False), ("own", {VIP}, True)]
 
 
 def test_lines_and_view_of_claims() -> None:

@@ -7,9 +7,10 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import pytest
 
 from cluster.config.model import Config, Pool
-from cluster.objects import EndpointSlice, Service
+from cluster.objects import EndpointSlice, Node, ObjectMeta, Service
 from election.order import Order
 from speaker.decide import SERVICES_A_BATCH, Decider, Decisions, Offer
+from speaker.views import EXCLUDE_LABEL
 from tests.unit.speaker.builders import CONFIG, VIP, node, piece, service
 
 NODES = ("node-a", "node-b", "node-c")
@@ -50,6 +51,15 @@ def decider_with_service(on: str = "node-a") -> Decider:
     made = decider(on)
     announce(made)
     return made
+
+
+def test_others_count_only_where_they_may_own_addresses() -> None:
+    made = decider(members=("node-a", "node-b", "no-node"))
+    assert made.others_may_own()
+    label = ObjectMeta(name="node-b", labels={EXCLUDE_LABEL: ""})
+    made.set_node(Node(metadata=label))
+    made.take(1.0)
+    assert not made.others_may_own()
 
 
 def test_first_owner_is_told_once_with_services_and_reason() -> None:
@@ -213,6 +223,36 @@ def test_a_change_that_means_nothing_moves_nothing() -> None:
     made.set_service(service("web", "198.18.1.1"))
     decisions = made.take(2.0)
     assert (decisions.owner_changes, decisions.table, decisions.offered) == ((), None, ())
+
+
+def test_an_address_that_this_node_announced_was_owned_before_until_no_service_uses_it() -> None:
+    made = decider(members=("node-a",))
+    changes = [*announce(made).owner_changes]
+    for says in (False, True):
+        if says:
+            made.announced(VIP)
+        made.set_slice(piece("web", "node-a", ready=False))
+        changes += made.take(2.0).owner_changes
+        made.set_slice(piece("web", "node-a"))
+        changes += made.take(3.0).owner_changes
+    assert [(change.owner, change.owned_before) for change in changes] == [
+        ("node-a", False),
+        (None, False),
+        ("node-a", False),
+        (None, True),
+        ("node-a", True),
+    ]
+    made.remove_service("default/web")
+    made.take(4.0)
+    (anew,) = announce(made).owner_changes
+    assert not anew.owned_before
+
+
+def test_an_address_that_another_owned_once_was_owned_before() -> None:
+    made = decider_with_service("node-x")
+    made.set_slice(piece("web", "node-a", ready=False))
+    (lost,) = made.take(2.0).owner_changes
+    assert lost.owned_before
 
 
 def test_unpooled_names_the_address_that_a_configuration_would_drop() -> None:

@@ -94,7 +94,7 @@ def test_a_peer_that_no_pod_explains_is_named_by_its_address() -> None:
 
 
 def test_an_address_that_changed_hands() -> None:
-    line = owner_line(OwnerChange(VIP, ("default/api", "default/web"), "n2", None, "memberDead"))
+    line = owner_line(OwnerChange(VIP, ("default/api", "default/web"), "n2", None, "memberDead", False))
     assert line == (
         "info",
         "ownerChanged",

@@ -42,6 +42,7 @@ class Stage:
     def __init__(self, port: int, rng: random.Random, timing: JoinTiming = QUICK) -> None:
         self.events: list[MembershipEvent] = []
         self.joined = 0
+        self.others = True
         self.looked = anyio.Event()
         self.peers = Peers(own_address=OWN)
         self.port = port
@@ -54,6 +55,7 @@ class Stage:
             on_event=self.events.append,
             on_joined=self._joined,
             on_keys=lambda _: None,
+            others=lambda: self.others,
             timing=timing,
         )
 
@@ -180,6 +182,12 @@ async def test_without_an_interface_it_says_that_it_may_not_own_addresses(
         await until(lambda: (meta := meta_of(peer, "n1")) is not None and not meta.eligible)
         stage.keeper.set_able(True)
         assert not stage.keeper.eligible, "not before the interface has been there for a while"
+
+        def looked() -> bool:
+            stage.keeper.look_at_time()
+            return stage.keeper.eligible
+
+        await until(looked)
         await until(lambda: (meta := meta_of(peer, "n1")) is not None and meta.eligible)
         stage.keeper.set_able(True)
         stage.keeper.set_able(False)
@@ -195,4 +203,7 @@ async def test_where_no_other_may_own_addresses_it_says_at_once_that_it_may(
         await until(lambda: stage.joined)
         stage.keeper.set_able(False)
         stage.keeper.set_able(True)
+        assert not stage.keeper.eligible
+        stage.others = False
+        stage.keeper.look_at_time()
         assert stage.keeper.eligible

@@ -148,5 +148,6 @@ def test_a_ring_counts_as_encrypted_when_no_plain_text_passes(
         on_event=lambda _: None,
         on_joined=lambda: None,
         on_keys=lambda _: None,
+        others=lambda: False,
     )
     assert keeper.encrypted is encrypted

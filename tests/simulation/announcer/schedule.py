@@ -1,0 +1,84 @@
+"""Random schedules: a cluster, the faults that befall it, and what changes at the API server meanwhile."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal[
+    "die",
+    "leave",
+    "stall",
+    "hang",
+    "cut",
+    "ring-cut",
+    "deaf",
+    "gateway",
+    "host",
+    "plain",
+    "service",
+    "endpoints",
+    "move",
+    "exclude",
+]
+OF_NODES: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "deaf")
+OF_SEGMENT: tuple[Kind, ...] = ("gateway", "host")
+"""The gateway is away, a host answers everything."""
+OF_API: tuple[Kind, ...] = ("service", "endpoints", "move", "exclude")
+"""Changes at the API server: a Service comes, and goes again where it lasts for less than BRIEF_S; one has no ready
+endpoints; the pods of one of policy Local run on another node; a Node is excluded by its label."""
+BRIEF_S = 1.5
+CALM = 0.1
+"""Share of the schedules in which nothing but the API server's objects change."""
+SUPPRESSING = 0.25
+"""Share of the schedules behind a switch that suppresses broadcasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault or change: what, to which node or Service (by position), when and for how long (seconds)."""
+
+    kind: Kind
+    node: int
+    at: float
+    lasts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A cluster and what happens to it. `plain`: members of the ring that are no speakers of ours; `local`: the second
+    Service has policy Local."""
+
+    seed: int
+    nodes: int
+    plain: int
+    local: bool
+    loss: float
+    suppressing: bool
+    faults: tuple[Fault, ...]
+
+
+def draw(seed: int) -> Schedule:
+    """Draw a schedule of up to six faults and three changes in ten seconds; one in ten has changes only, up to six."""
+    rng = random.Random(seed)
+    nodes = rng.choice((2, 3, 3, 5))
+    plain = rng.choice((0, 0, 1, 2))
+    kinds: tuple[Kind, ...] = (*OF_NODES, *OF_SEGMENT, *(("plain",) if plain else ()))
+    calm = rng.random() < CALM
+    drawn = [rng.choice(OF_API) for _ in range(rng.randint(1, 6) if calm else rng.randint(0, 3))]
+    if not calm:
+        drawn += [rng.choice(kinds) for _ in range(rng.randint(1, 6))]
+    faults = [
+        Fault(kind, rng.randrange(nodes), round(rng.uniform(0, 10), 3), round(rng.uniform(0.2, 4), 3))
+        for kind in drawn
+    ]
+    return Schedule(
+        seed,
+        nodes,
+        plain,
+        local=rng.random() < 0.5,
+        loss=0.0 if calm else rng.choice((0.0, 0.0, 0.01)),
+        suppressing=rng.random() < SUPPRESSING,
+        faults=tuple(sorted(faults, key=lambda f: f.at)),
+    )
