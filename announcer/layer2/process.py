@@ -76,6 +76,7 @@ def _settle(link: socket.socket, parent: int) -> None:
     privileges.keep_only_raw_sockets()
     privileges.set_name("vipring-arp")
     privileges.die_with_parent()
+    privileges.take_short_turns()
     privileges.release_memory()
     if os.getppid() != parent:
         raise ConnectionResetError("the speaker ended during the start")
