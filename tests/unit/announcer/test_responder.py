@@ -6,6 +6,7 @@ import pytest
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame, DropReason
+from announcer.layer2.counts import MAX_REPORTED
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
     Add,
@@ -24,7 +25,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
-from announcer.layer2.responder import MAX_REPORTED, ArpResponder
+from announcer.layer2.responder import ArpResponder
 from announcer.layer2.signed import Kind, Signer
 
 START = 5_000.0
