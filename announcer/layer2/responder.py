@@ -81,6 +81,9 @@ class ArpResponder:
     ) -> None:
         self.stalled = False
         """Frames that arrive are dropped until `resume`: they queued up while this process did not run."""
+        self.busy = False
+        """A frame had more to it than its reply: `handle_timer` and what comes after it must not wait for the deadline."""
+        self._answered: tuple[int, ArpFrame] | None = None
         self._lease_s = lease_s
         self._gap_s = gap_s
         self._ran = now
@@ -222,6 +225,7 @@ class ArpResponder:
         """
         self.observe(now)
         self._expire_if_due(now)
+        self._answered = None
         reply = self._verdict(interface, frame, foreign, now)
         if isinstance(reply, DropReason):
             self._counts.drop(reply, now)
@@ -229,15 +233,19 @@ class ArpResponder:
         return reply
 
     def reply_sent(self, reply: bytes, *, success: bool, now: float) -> None:
-        """Take note of what became of a reply."""
-        if not success:
-            self._counts.drop(DropReason.ERROR, now)
-            return
+        """Take note of what became of a reply, and now that it is on its way, of who asked."""
         address = arp.sender_ip(reply)
         tally = self._table.get(address)
+        if self._answered is not None:
+            self._requesters.hear(*self._answered, now)
+            self._answered = None
+            if tally is not None:
+                tally.requests += 1
         if tally is not None:
-            tally.responses += 1
+            tally.responses += success
             self._counts.moved(address, now)
+        if not success:
+            self._counts.drop(DropReason.ERROR, now)
 
     def read_failed(self, now: float) -> None:
         """Take note that a frame could not be read."""
@@ -301,6 +309,7 @@ class ArpResponder:
         if not self.stalled:
             self._reunion.handle_timer(now)
         self._follow(now)
+        self.busy = False
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
         report_at = self._counts.report_at
         if report_at is not None and now >= report_at and not self._outputs:
@@ -341,34 +350,38 @@ class ArpResponder:
         heard = arp.parse(frame)
         if isinstance(heard, DropReason):
             return heard
-        trailer = signed.read(frame) if self._neighbours.signer is not None and not foreign else None
-        if trailer is None and not foreign:
-            self._requesters.hear(interface, heard, now)
-        if trailer is not None and trailer.kind is not Kind.QUESTION:
+        if foreign:
+            verdict = arp.reply_to(heard, mac=view.mac, announced=self._table)
+            return verdict if isinstance(verdict, DropReason) else DropReason.VLAN_TAGGED
+        trailer = signed.read(frame) if self._neighbours.signer is not None else None
+        if trailer is not None:
+            self.busy = True
+            if trailer.kind is Kind.QUESTION:
+                return self._answer_question(interface, heard, trailer, now)
             self._receive_signed(interface, heard, trailer, now)
             return DropReason.SIGNED
-        if heard.operation == arp.REPLY and not foreign:
+        if heard.operation == arp.REPLY:
+            self.busy = True
             self._neighbours.hear(interface, heard, now)
             if interface in self._neighbours.home(heard.sender_ip):
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
-        if trailer is not None:
-            return self._answer_question(interface, heard, trailer, reply, now)
         if isinstance(reply, DropReason):
+            self._requesters.hear(interface, heard, now)
             return reply
-        if foreign:
-            return DropReason.VLAN_TAGGED
-        self._count_request(reply.sender_ip, now)
+        # Whoever asks waits: what is to be remembered of it waits for `reply_sent`.
+        self._answered = interface, heard
         return reply.encode()
 
     def _answer_question(
-        self, interface: int, heard: ArpFrame, trailer: Trailer, reply: ArpFrame | DropReason, now: float
+        self, interface: int, heard: ArpFrame, trailer: Trailer, now: float
     ) -> bytes | DropReason:
         """Answer a member's question with a signature: for an address announced here, or for ourselves."""
         signer = self._neighbours.signer
         assert signer is not None
         view = self._interfaces[interface]
+        reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
         at_home = interface in self._neighbours.home(heard.target_ip)
         if isinstance(reply, DropReason):
             if reply is not DropReason.NOT_ANNOUNCED:
@@ -499,6 +512,7 @@ class ArpResponder:
             self._expire(now)
 
     def _expire(self, now: float) -> None:
+        self.busy = True
         self._epoch += 1
         self._lease_ends = None
         self._table.clear()
