@@ -62,8 +62,11 @@ class Counts:
         self.report_at = None
         self._reported = now
         told = list(islice(self._moved, MAX_REPORTED))
-        self._moved.difference_update(told)
-        if self._moved:
+        if len(told) == len(self._moved):
+            # Rather than emptied, which would keep the memory of the fullest one.
+            self._moved = set()
+        else:
+            self._moved.difference_update(told)
             self._plan(now)
         return Counters({IPv4Address(a): self._of(a) for a in told}, dict(self._drops))
 

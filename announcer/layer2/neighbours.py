@@ -68,6 +68,7 @@ class Neighbours:
         self._heard: dict[int, dict[bytes, Neighbour]] = {}
         self._prefixes: dict[str, tuple[IPv4Network, ...]] = {}
         self._homes: dict[bytes, tuple[int, ...]] = {}
+        self._same_homes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
         self._gateways: dict[int, _Gateway] = {}
         self._proved: dict[int, float] = {}
@@ -86,6 +87,7 @@ class Neighbours:
             for known in (self._heard, self._proved, self._answered, self._asked):
                 known.pop(index, None)
         self._homes.clear()
+        self._same_homes.clear()
         for index, view in interfaces.items():
             if before.get(index) != view:
                 self._remember_prefixes(view)
@@ -105,7 +107,8 @@ class Neighbours:
             home = tuple(i for i, view in self.interfaces.items() if view.name in names or not names)
             if len(self._homes) >= MAX_HOMES:
                 self._homes.clear()
-            self._homes[address] = home
+            # Most addresses share their home: one tuple for all of them.
+            home = self._homes[address] = self._same_homes.setdefault(home, home)
         return home
 
     def _remember_prefixes(self, view: InterfaceView) -> None:

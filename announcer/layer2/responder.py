@@ -281,6 +281,8 @@ class ArpResponder:
         unannounced = self._unannounced.get(due.interface, set())
         if due.address in unannounced:
             unannounced.discard(due.address)
+            if not unannounced:
+                del self._unannounced[due.interface]
             self._outputs.append(Announced(IPv4Address(due.address), view.name, now))
 
     def next_deadline(self) -> float | None:
