@@ -104,7 +104,8 @@ class Neighbours:
         if home is None:
             known = IPv4Address(address)
             names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
-            home = tuple(i for i, view in self.interfaces.items() if view.name in names or not names)
+            # Of a list: a tuple of a generator leaves one of another size behind, thousands of times.
+            home = tuple([i for i, view in self.interfaces.items() if view.name in names or not names])
             if len(self._homes) >= MAX_HOMES:
                 self._homes.clear()
             # Most addresses share their home: one tuple for all of them.
@@ -292,9 +293,7 @@ class Neighbours:
         """Ask who is at `target`. A `probe` (RFC 5227) tells nothing of ourselves that a host could learn wrongly."""
         if self.signer is None:
             return
-        request = self._where_is(interface, target, to)
-        if probe:
-            request = request._replace(sender_ip=arp.ANY)
+        request = self._where_is(interface, target, to, probe=probe)
         self.frames.append((interface, self.signer.question(request, nonce)))
 
     def offer(self, address: bytes, to: bytes) -> None:
@@ -332,9 +331,10 @@ class Neighbours:
         flags = FLAG_GO if welcome else 0
         self.frames.append((interface, self.signer.sign(frame, Kind.HELLO, flags=flags)))
 
-    def _where_is(self, interface: int, target: bytes, to: bytes) -> ArpFrame:
+    def _where_is(self, interface: int, target: bytes, to: bytes, *, probe: bool = False) -> ArpFrame:
         view = self.interfaces[interface]
-        return ArpFrame(to, view.mac, REQUEST, view.mac, self._own_address(interface), _NOWHERE, target)
+        sender = arp.ANY if probe else self._own_address(interface)
+        return ArpFrame(to, view.mac, REQUEST, view.mac, sender, _NOWHERE, target)
 
     def _own_address(self, interface: int) -> bytes:
         addresses = self.interfaces[interface].addresses

@@ -45,7 +45,7 @@ def set_name(name: str) -> None:
 
 
 def release_memory() -> None:
-    """Give memory that the imports have used and freed back to the kernel, where the C library can (malloc_trim(3))."""
+    """Give memory that was used and freed back to the kernel, where the C library can (malloc_trim(3))."""
     trim = getattr(_libc, "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))

@@ -111,6 +111,7 @@ class _Loop:
         self._sockets: dict[int, socket.socket] = {}
         self._by_descriptor: dict[int, int] = {}
         self._failed: dict[str, str] = {}
+        self._making_known = False
         self._turn_at = time.monotonic()
         self._retry_at: float | None = self._turn_at
         self._unsent: deque[bytes] = deque()
@@ -160,6 +161,9 @@ class _Loop:
         self._send_questions()
         self._send_gratuitous(now)
         self._send_events()
+        making_known, self._making_known = self._making_known, self._core.making_known()
+        if making_known and not self._making_known:
+            privileges.release_memory()
         deadlines = (now + _TICK_S, self._core.next_deadline(), self._retry_at)
         self._turn_at = min(deadline for deadline in deadlines if deadline is not None)
         return True

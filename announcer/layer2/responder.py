@@ -265,6 +265,10 @@ class ArpResponder:
         frames, self._neighbours.frames = self._neighbours.frames, []
         return frames
 
+    def making_known(self) -> bool:
+        """Whether more gratuitous frames are to come."""
+        return self._schedule.next_deadline() is not None
+
     def frame_sent(self, due: Due, *, success: bool, now: float) -> None:
         """Take note of what became of a gratuitous frame; the first one that was sent makes the address announced."""
         tally = self._table.get(due.address)
