@@ -1,11 +1,12 @@
-"""What the responder process keeps of the privileges of the speaker: CAP_NET_RAW and nothing else. And of its memory, and
-how soon the kernel lets it run.
+"""What the responder process keeps of the privileges of the speaker: CAP_NET_RAW and nothing else. And of its memory, how
+soon the kernel lets it run, and what its sockets receive.
 
 Calls of Linux that the standard library does not offer, by ctypes.
 """
 
 import ctypes
 import os
+import socket
 import struct
 
 _PR_SET_PDEATHSIG = 1
@@ -16,6 +17,7 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_NET_RAW = 13
 _SIGKILL = 9
+_SO_ATTACH_FILTER = 26
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """The number of sched_setattr(2), which the C library has no function for before glibc 2.41."""
 _SHORTEST_TURN_NS = 100_000
@@ -78,10 +80,8 @@ def _checked(call: str, result: int) -> None:
         raise OSError(error, f"{call} failed")
 
 
-def attach_filter_argument(program: bytes) -> tuple[ctypes.Array[ctypes.c_char], bytes]:
-    """Return the value of the socket option SO_ATTACH_FILTER for a program of 8-byte instructions.
-
-    The first item is the memory that the second points to: keep it until the option is set.
-    """
+def attach_filter(to: socket.socket, program: bytes) -> None:
+    """Let a socket receive only what a classic BPF program of 8-byte instructions accepts. Raises OSError."""
     memory = ctypes.create_string_buffer(program, len(program))
-    return memory, struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))
+    argument = struct.pack("@HP", len(program) // 8, ctypes.addressof(memory))
+    to.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, argument)

@@ -25,7 +25,6 @@ from announcer.layer2.netlink import RouteSocket
 from announcer.layer2.responder import ArpResponder
 
 _ETHERTYPE_ARP = 0x0806
-_SO_ATTACH_FILTER = 26
 _FRAME_BYTES = 128
 _TICK_S = 0.1
 """Longest sleep: short against the gap that the core takes for a stall."""
@@ -308,9 +307,7 @@ def _arp_socket(view: InterfaceView) -> socket.socket:
     """Open a packet socket that has received nothing but ARP of this interface from its first frame on."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        memory, argument = privileges.attach_filter_argument(_ARP)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, argument)
-        del memory
+        privileges.attach_filter(opened, _ARP)
         opened.bind((view.name, _ETHERTYPE_ARP))
         _require_index(view)
     except OSError:
