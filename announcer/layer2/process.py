@@ -118,22 +118,21 @@ class _Loop:
     def run(self) -> None:
         """Run until the speaker closes its end. Raises ConnectionError where it broke."""
         while True:
-            ready = [descriptor for descriptor, _ in self._poll.poll(self._timeout_ms())]
-            if not self._only_answers(ready) and not self._turn(set(ready)):
+            ready = self._poll.poll(self._timeout_ms())
+            if not self._only_answers(ready) and not self._turn({descriptor for descriptor, _ in ready}):
                 return
 
-    def _only_answers(self, ready: list[int]) -> bool:
-        """Answer what is asked, where nothing else is to be done; whether that is so.
+    def _only_answers(self, ready: list[tuple[int, int]]) -> bool:
+        """Answer what is asked on one interface, where nothing else is to be done; whether that was so.
 
-        Whoever asks waits for every line of Python that leaves the processor's caches between two requests.
+        Whoever asks waits for every line of Python, each of which has left the processor's caches since the last request.
         """
-        if not ready or time.monotonic() >= self._turn_at:
+        if len(ready) != 1 or time.monotonic() >= self._turn_at:
             return False
-        for descriptor in ready:
-            if descriptor not in self._by_descriptor:
-                return False
-        for descriptor in ready:
-            self._read_frames(self._by_descriptor[descriptor], _FRAMES_A_PASS)
+        index = self._by_descriptor.get(ready[0][0])
+        if index is None:
+            return False
+        self._read_frames(index, _FRAMES_A_PASS)
         return not self._core.busy and not self._core.stalled
 
     def _turn(self, ready: set[int]) -> bool:
