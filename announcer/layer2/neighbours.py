@@ -102,15 +102,22 @@ class Neighbours:
         """
         home = self._homes.get(address)
         if home is None:
-            known = IPv4Address(address)
-            names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
-            # Of a list: a tuple of a generator leaves one of another size behind, thousands of times.
-            home = tuple([i for i, view in self.interfaces.items() if view.name in names or not names])
             if len(self._homes) >= MAX_HOMES:
                 self._homes.clear()
             # Most addresses share their home: one tuple for all of them.
+            home = self._work_out_home(address)
             home = self._homes[address] = self._same_homes.setdefault(home, home)
         return home
+
+    def is_home(self, interface: int, address: bytes) -> bool:
+        """Whether an address that was heard of belongs on the interface. Not kept: others say many."""
+        return interface in (self._homes.get(address) or self._work_out_home(address))
+
+    def _work_out_home(self, address: bytes) -> tuple[int, ...]:
+        known = IPv4Address(address)
+        names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
+        # Of a list: a tuple of a generator leaves one of another size behind, thousands of times.
+        return tuple([i for i, view in self.interfaces.items() if view.name in names or not names])
 
     def _remember_prefixes(self, view: InterfaceView) -> None:
         """Prefixes outlive a link that goes down: its addresses have not moved to another segment."""

@@ -369,7 +369,7 @@ class ArpResponder:
         if heard.operation == arp.REPLY:
             self.busy = True
             self._neighbours.hear(interface, heard, now)
-            if interface in self._neighbours.home(heard.sender_ip):
+            if self._neighbours.is_home(interface, heard.sender_ip):
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
@@ -388,7 +388,7 @@ class ArpResponder:
         assert signer is not None
         view = self._interfaces[interface]
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
-        at_home = interface in self._neighbours.home(heard.target_ip)
+        at_home = self._neighbours.is_home(interface, heard.target_ip)
         if isinstance(reply, DropReason):
             if reply is not DropReason.NOT_ANNOUNCED:
                 return reply
@@ -413,7 +413,7 @@ class ArpResponder:
         signer = self._neighbours.signer
         assert signer is not None
         address, name = heard.sender_ip, trailer.name
-        at_home = interface in self._neighbours.home(address)
+        at_home = self._neighbours.is_home(interface, address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
             lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
