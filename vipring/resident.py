@@ -36,14 +36,12 @@ def speaker(argv: Sequence[str]) -> int:
     from announcer.layer2.launch import launch, require_raw_sockets
 
     try:
-        link, pid = launch()
+        responder = launch()
     except AnnouncerError as error:
         return fail("speaker", str(error), EXIT_FAILED)
 
-    from announcer.layer2.handle import Responder
     from vipring.flags import FlagError, parse_speaker
 
-    responder = Responder(link=link, pid=pid)
     try:
         options = parse_speaker(argv, os.environ)
         require_raw_sockets()

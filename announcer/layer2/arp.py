@@ -15,12 +15,15 @@ REPLY = 2
 MINIMUM_FRAME = 60
 """Bytes of the shortest Ethernet frame without its checksum (IEEE 802.3); shorter ones are padded with zeros."""
 
-_ETHERTYPE_ARP = 0x0806
 _ETHERTYPES_VLAN = frozenset({b"\x81\x00", b"\x88\xa8", b"\x91\x00"})
 _HEADER_BYTES = 14
-_FRAME = struct.Struct("!6s6sHHHBBH6s4s6s4s")
-_ETHERNET = 1
-_IPV4 = 0x0800
+_ARP_FOR_IPV4 = struct.pack("!HHHBB", 0x0806, 1, 0x0800, 6, 4)
+"""EtherType, hardware and protocol and the lengths of their addresses: bytes 12 to 20 of every frame of interest."""
+_READ = struct.Struct("!6s6s8xH6s4s6s4s")
+_WRITE = struct.Struct(f"!6s6s8sH6s4s6s4s{MINIMUM_FRAME - _READ.size}x")
+_SENDER_IP = slice(28, 32)
+_new = tuple.__new__
+"""Makes an ArpFrame without the detour through Python that a call of the class is: whoever asks waits for it."""
 
 
 class DropReason(StrEnum):
@@ -62,20 +65,16 @@ class ArpFrame(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the frame as sent, padded with zeros to 60 bytes."""
-        return _FRAME.pack(
+        return _WRITE.pack(
             self.destination,
             self.source,
-            _ETHERTYPE_ARP,
-            _ETHERNET,
-            _IPV4,
-            6,
-            4,
+            _ARP_FOR_IPV4,
             self.operation,
             self.sender_mac,
             self.sender_ip,
             self.target_mac,
             self.target_ip,
-        ).ljust(MINIMUM_FRAME, b"\0")
+        )
 
 
 def parse(frame: bytes) -> ArpFrame | DropReason:
@@ -83,22 +82,16 @@ def parse(frame: bytes) -> ArpFrame | DropReason:
 
     Returns TRUNCATED, VLAN_TAGGED or MALFORMED where there is no ARP packet for IPv4 over Ethernet.
     """
+    if frame[12:20] == _ARP_FOR_IPV4 and len(frame) >= _READ.size:
+        return _new(ArpFrame, _READ.unpack_from(frame))
     if frame[12:_HEADER_BYTES] in _ETHERTYPES_VLAN:
         return DropReason.VLAN_TAGGED
-    if len(frame) < _FRAME.size:
-        return DropReason.TRUNCATED
-    (destination, source, ethertype, hardware, protocol, hardware_len, protocol_len, *rest) = (
-        _FRAME.unpack_from(frame)
-    )
-    if (ethertype, hardware, protocol, hardware_len, protocol_len) != (
-        _ETHERTYPE_ARP,
-        _ETHERNET,
-        _IPV4,
-        6,
-        4,
-    ):
-        return DropReason.MALFORMED
-    return ArpFrame(destination, source, *rest)
+    return DropReason.TRUNCATED if len(frame) < _READ.size else DropReason.MALFORMED
+
+
+def sender_ip(frame: bytes) -> bytes:
+    """The sender address of a frame that was encoded or read without complaint."""
+    return frame[_SENDER_IP]
 
 
 def answer(frame: bytes, *, mac: bytes, announced: Container[bytes]) -> ArpFrame | DropReason:
@@ -124,15 +117,8 @@ def reply_to(request: ArpFrame, *, mac: bytes, announced: Container[bytes]) -> A
         return DropReason.OWN_FRAME
     if request.sender_mac[0] & 1:
         return DropReason.MALFORMED
-    return ArpFrame(
-        destination=request.sender_mac,
-        source=mac,
-        operation=REPLY,
-        sender_mac=mac,
-        sender_ip=request.target_ip,
-        target_mac=request.sender_mac,
-        target_ip=request.sender_ip,
-    )
+    asker = request.sender_mac
+    return _new(ArpFrame, (asker, mac, REPLY, mac, request.target_ip, asker, request.sender_ip))
 
 
 def gratuitous(operation: int, *, mac: bytes, address: bytes) -> ArpFrame:

@@ -46,6 +46,7 @@ DOUBTED: Final = 16
 """Addresses told of so at a time."""
 STEPS_PER_S: Final = 10_000.0
 STEPS_AT_ONCE: Final = 64
+_NEVER: Final = float("-inf")
 
 
 class State(IntEnum):
@@ -134,7 +135,7 @@ ClaimOutput: TypeAlias = Changed | Announce | Silence | Reannounce | Alarm
 
 
 class _Claim:
-    """One address. `rank` is our place among those that want it."""
+    """One address. There are thousands: what is worked out quickly is not kept."""
 
     __slots__ = (
         "asked_directly",
@@ -146,18 +147,17 @@ class _Claim:
         "let_go",
         "nonce",
         "questions",
-        "rank",
+        "reason",
         "since",
         "started",
         "state",
         "successor",
-        "told",
     )
 
-    def __init__(self, rank: bytes, *, known: bool) -> None:
-        self.rank = rank
+    def __init__(self, *, known: bool) -> None:
         self.known = known
         self.state = State.IDLE
+        self.reason: Reason | None = None
         self.due: float | None = None
         self.since = 0.0
         self.started = 0.0
@@ -168,8 +168,7 @@ class _Claim:
         self.successor = b""
         self.let_go: float | None = None
         self.back_off = BACK_OFF_S[0]
-        self.contested = float("-inf")
-        self.told: tuple[State, Reason, bytes] | None = None
+        self.contested = _NEVER
 
 
 class _Holder:
@@ -211,8 +210,7 @@ class ClaimBook:
         """This node should own the address. `known`: a member announced it before, so no stranger can hold it."""
         claim = self._claims.get(address)
         if claim is None:
-            assert self._neighbours.signer is not None
-            claim = self._claims[address] = _Claim(rank(self._neighbours.signer.name, address), known=known)
+            claim = self._claims[address] = _Claim(known=known)
             self._ask(address, claim, now, Reason.WANTED)
         elif claim.state is State.HANDING_OVER:
             self._move(address, claim, State.ANNOUNCING, Reason.WANTED)
@@ -296,7 +294,7 @@ class ClaimBook:
             claim.let_go = claim.let_go or now + LET_GO_S
             self._wait(address, claim, min(claim.let_go, claim.due or claim.let_go))
             return True
-        if claim.state is State.ASKING and self._before(trailer, claim):
+        if claim.state is State.ASKING and self._before(trailer, address):
             self._move(address, claim, State.HELD, Reason.OTHER_ASKS, holder=trailer.name)
             self._wait(address, claim, now + CONTEST_S)
         return False
@@ -342,7 +340,7 @@ class ClaimBook:
             return
         if claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
             self._announce(address, claim, Reason.TOLD_TO, now)
-        elif claim.state is State.HANDING_OVER and self._before(trailer, claim):
+        elif claim.state is State.HANDING_OVER and self._before(trailer, address):
             self._end(address, claim, Reason.TAKEN_OVER)
         elif claim.state in _ANSWERING and now - claim.contested >= OFFER_S / 2:
             # A cut has ended that we did not notice: the other goes on answering until it hears of us.
@@ -354,7 +352,7 @@ class ClaimBook:
         claim = self._claims.get(address)
         if claim is None:
             return
-        first = self._before(trailer, claim)
+        first = self._before(trailer, address)
         if claim.state is State.HANDING_OVER and (first or claim.successor in (trailer.name, ANYONE)):
             self._end(address, claim, Reason.TAKEN_OVER)
         elif claim.state is State.HELD and address in self._held_by(trailer.name):
@@ -550,10 +548,11 @@ class ClaimBook:
                 if index in self._neighbours.home(address):
                     self._neighbours.question(index, address, holder.nonce, to=neighbour.mac, probe=True)
 
-    def _before(self, trailer: Trailer, claim: _Claim) -> bool:
+    def _before(self, trailer: Trailer, address: bytes) -> bool:
         """Whether another goes before us; both of two come to the same answer."""
-        assert self._neighbours.signer is not None
-        return (trailer.rank, trailer.name) < (claim.rank, self._neighbours.signer.hash)
+        signer = self._neighbours.signer
+        assert signer is not None
+        return (trailer.rank, trailer.name) < (rank(signer.name, address), signer.hash)
 
     def _end(self, address: bytes, claim: _Claim, reason: Reason) -> None:
         self._move(address, claim, State.IDLE, reason)
@@ -569,10 +568,10 @@ class ClaimBook:
             self._outputs.append(Announce(address))
         if state not in _ANSWERING and claim.state in _ANSWERING:
             self._outputs.append(Silence(address))
-        claim.state, claim.holder, claim.due = state, holder, None
+        told = claim.state, claim.reason, claim.holder
+        claim.state, claim.reason, claim.holder, claim.due = state, reason, holder, None
         self._doubted.discard(address)
-        if claim.told != (state, reason, holder):
-            claim.told = (state, reason, holder)
+        if told != (state, reason, holder):
             self._outputs.append(Changed(address, state, reason, holder))
 
     def _held_by(self, name: bytes) -> Container[bytes]:

@@ -63,7 +63,7 @@ class GratuitousSchedule:
         self._interval = 1.0 / frames_per_s
         self._saved = (burst - 1) * self._interval
         self._allowed_at = now - self._saved
-        self._bursts: dict[bytes, dict[int, _Burst]] = {}
+        self._bursts: dict[int, dict[bytes, _Burst]] = {}
         self._waiting: list[tuple[float, _Entry]] = []
         self._ready: list[_Entry] = []
         self._serial = 0
@@ -83,14 +83,14 @@ class GratuitousSchedule:
     ) -> None:
         """Send one round now, and once to the hosts in `directed`; a burst that is under way begins again, and tells them
         twice like any."""
-        under_way = interface in self._bursts.get(address, {})
+        under_way = address in self._bursts.get(interface, {})
         burst = _Burst(now if under_way else now - ROUNDS_S[-1])
         self._begin(address, interface, burst, now, directed)
 
     def _begin(
         self, address: bytes, interface: int, burst: _Burst, now: float, directed: Iterable[Requester]
     ) -> None:
-        self._bursts.setdefault(address, {})[interface] = burst
+        self._bursts.setdefault(interface, {})[address] = burst
         self._enqueue(0, now, address, interface, burst)
         for host in directed:
             for offset in DIRECTED_S:
@@ -98,14 +98,12 @@ class GratuitousSchedule:
 
     def stop_address(self, address: bytes) -> None:
         """Send nothing more for the address."""
-        self._bursts.pop(address, None)
+        for bursts in self._bursts.values():
+            bursts.pop(address, None)
 
     def stop_interface(self, interface: int) -> None:
         """Send nothing more on the interface."""
-        for address, bursts in list(self._bursts.items()):
-            bursts.pop(interface, None)
-            if not bursts:
-                del self._bursts[address]
+        self._bursts.pop(interface, None)
 
     def clear(self) -> None:
         """Send nothing more."""
@@ -160,15 +158,15 @@ class GratuitousSchedule:
         return frames
 
     def _alive(self, entry: _Entry) -> bool:
-        return self._bursts.get(entry.address, {}).get(entry.interface) is entry.burst
+        return self._bursts.get(entry.interface, {}).get(entry.address) is entry.burst
 
     def _schedule_next_round(self, entry: _Entry, now: float) -> None:
         index = entry.burst.next_round(now)
         if index is None:
-            bursts = self._bursts[entry.address]
-            del bursts[entry.interface]
+            bursts = self._bursts[entry.interface]
+            del bursts[entry.address]
             if not bursts:
-                del self._bursts[entry.address]
+                del self._bursts[entry.interface]
             return
         due = entry.burst.started + ROUNDS_S[index]
         self._enqueue(index * len(_OPERATIONS), due, entry.address, entry.interface, entry.burst)

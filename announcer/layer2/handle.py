@@ -13,12 +13,10 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 from ipaddress import IPv4Address
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from announcer.errors import MessageError, ResponderError
 from announcer.layer2.claims import ANYONE
-from announcer.layer2.interfaces import DEFAULT_EXCLUDE, compile_exclude
-from announcer.layer2.launch import launch, require_raw_sockets
 from announcer.layer2.messages import (
     MAX_MESSAGE,
     Exited,
@@ -70,19 +68,6 @@ class Responder:
         self._dirty: dict[bytes, None] = {}
         self._later: deque[bytes] = deque()
         self._names: dict[bytes, str] = {b"": ""}
-
-    @classmethod
-    def fork(cls, *, exclude: Sequence[str] = DEFAULT_EXCLUDE) -> Self:
-        """Start the process; returns in the speaker only. To be called while the process has one thread.
-
-        `exclude` holds regular expressions, matched anywhere in an interface name; such interfaces carry nothing.
-        Raises ResponderError for an expression that is not one, where raw sockets are not permitted, and where no
-        process can be started.
-        """
-        compile_exclude(exclude)
-        require_raw_sockets()
-        link, pid = launch(exclude)
-        return cls(link=link, pid=pid)
 
     def fileno(self) -> int:
         """Descriptor that is readable while events wait; -1 after `close` or once `events` returned Exited."""

@@ -3,25 +3,24 @@
 Imports next to nothing: everything that is imported before the fork stays in the responder for ever.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import socket
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from announcer.errors import ResponderError
 
-
-class Launched(NamedTuple):
-    """The speaker's end of the socket to the responder process, and the process. It ends when that end is closed."""
-
-    link: socket.socket
-    pid: int
+if TYPE_CHECKING:
+    from announcer.layer2.handle import Responder
 
 
-def launch(exclude: Sequence[str] | None = None) -> Launched:
-    """Fork the responder; returns in the speaker only. To be called while the process has one thread.
+def launch(exclude: Sequence[str] | None = None) -> Responder:
+    """Fork the responder; returns in the speaker only. To be called while the process has one thread, and before anything
+    that the responder has no use for is imported.
 
     `exclude` holds regular expressions, matched anywhere in an interface name; such interfaces carry nothing (None: those
     that MetalLB ships). Raises ResponderError where no process can be started. What the responder cannot do, one of the
@@ -38,7 +37,9 @@ def launch(exclude: Sequence[str] | None = None) -> Launched:
         _become_responder(theirs, parent, exclude)
     theirs.close()
     ours.setblocking(False)
-    return Launched(ours, pid)
+    from announcer.layer2.handle import Responder
+
+    return Responder(link=ours, pid=pid)
 
 
 def require_raw_sockets() -> None:

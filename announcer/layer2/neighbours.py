@@ -68,6 +68,7 @@ class Neighbours:
         self._heard: dict[int, dict[bytes, Neighbour]] = {}
         self._prefixes: dict[str, tuple[IPv4Network, ...]] = {}
         self._homes: dict[bytes, tuple[int, ...]] = {}
+        self._same_homes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._alive: set[bytes] = set()
         self._gateways: dict[int, _Gateway] = {}
         self._proved: dict[int, float] = {}
@@ -86,6 +87,7 @@ class Neighbours:
             for known in (self._heard, self._proved, self._answered, self._asked):
                 known.pop(index, None)
         self._homes.clear()
+        self._same_homes.clear()
         for index, view in interfaces.items():
             if before.get(index) != view:
                 self._remember_prefixes(view)
@@ -100,13 +102,22 @@ class Neighbours:
         """
         home = self._homes.get(address)
         if home is None:
-            known = IPv4Address(address)
-            names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
-            home = tuple(i for i, view in self.interfaces.items() if view.name in names or not names)
             if len(self._homes) >= MAX_HOMES:
                 self._homes.clear()
-            self._homes[address] = home
+            # Most addresses share their home: one tuple for all of them.
+            home = self._work_out_home(address)
+            home = self._homes[address] = self._same_homes.setdefault(home, home)
         return home
+
+    def is_home(self, interface: int, address: bytes) -> bool:
+        """Whether an address that was heard of belongs on the interface. Not kept: others say many."""
+        return interface in (self._homes.get(address) or self._work_out_home(address))
+
+    def _work_out_home(self, address: bytes) -> tuple[int, ...]:
+        known = IPv4Address(address)
+        names = {name for name, prefixes in self._prefixes.items() if any(known in p for p in prefixes)}
+        # Of a list: a tuple of a generator leaves one of another size behind, thousands of times.
+        return tuple([i for i, view in self.interfaces.items() if view.name in names or not names])
 
     def _remember_prefixes(self, view: InterfaceView) -> None:
         """Prefixes outlive a link that goes down: its addresses have not moved to another segment."""
@@ -289,9 +300,7 @@ class Neighbours:
         """Ask who is at `target`. A `probe` (RFC 5227) tells nothing of ourselves that a host could learn wrongly."""
         if self.signer is None:
             return
-        request = self._where_is(interface, target, to)
-        if probe:
-            request = request._replace(sender_ip=arp.ANY)
+        request = self._where_is(interface, target, to, probe=probe)
         self.frames.append((interface, self.signer.question(request, nonce)))
 
     def announce(self, address: bytes) -> None:
@@ -337,9 +346,10 @@ class Neighbours:
         flags = FLAG_GO if welcome else 0
         self.frames.append((interface, self.signer.sign(frame, Kind.HELLO, flags=flags)))
 
-    def _where_is(self, interface: int, target: bytes, to: bytes) -> ArpFrame:
+    def _where_is(self, interface: int, target: bytes, to: bytes, *, probe: bool = False) -> ArpFrame:
         view = self.interfaces[interface]
-        return ArpFrame(to, view.mac, REQUEST, view.mac, self._own_address(interface), _NOWHERE, target)
+        sender = arp.ANY if probe else self._own_address(interface)
+        return ArpFrame(to, view.mac, REQUEST, view.mac, sender, _NOWHERE, target)
 
     def _own_address(self, interface: int) -> bytes:
         addresses = self.interfaces[interface].addresses

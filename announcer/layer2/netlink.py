@@ -1,7 +1,8 @@
 """Links and addresses from the kernel by route netlink: linux/rtnetlink.h, if_link.h, if_addr.h; rtnetlink(7).
 
 `parse` is pure and takes any bytes; `RouteSocket` is the shell around it. Fields are in host byte order, as netlink
-has them.
+has them. Of routes only the notice that a default one changed is let through, and says nothing but that
+(announcer/layer2/gateways.py reads the table).
 """
 
 import errno
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from ipaddress import ip_interface
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from announcer.layer2 import privileges
 from announcer.layer2.interfaces import Address, Link, LinkTable
 
 _NLMSG_ERROR = 2
@@ -23,6 +25,8 @@ _RTM_GETLINK = 18
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
 _RTM_GETADDR = 22
+_RTM_NEWROUTE = 24
+_RTM_DELROUTE = 25
 _NLM_F_REQUEST = 0x1
 _NLM_F_DUMP = 0x300
 _NLM_F_DUMP_INTR = 0x10
@@ -32,8 +36,8 @@ _IFLA_MASTER = 10
 _IFLA_WIRELESS = 11
 _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
-_GROUPS = 0x1 | 0x10 | 0x100
-"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
+_GROUPS = 0x1 | 0x10 | 0x40 | 0x100
+"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR."""
 _ATTRIBUTE_TYPE = 0x3FFF
 _KERNEL = 0
 
@@ -43,6 +47,19 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _DUMP_REQUEST = struct.Struct("=IHHIIB3x")
 _ERROR = struct.Struct("=i")
+_NO_OTHER_ROUTES: Final = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x28, 0, 0, 4),  # load nlmsg_type; a load takes it for network order
+        (0x15, 1, 0, socket.htons(_RTM_NEWROUTE)),
+        (0x15, 0, 2, socket.htons(_RTM_DELROUTE)),
+        (0x30, 0, 0, 17),  # load rtm_dst_len
+        (0x15, 0, 1, 0),
+        (0x06, 0, 0, 0xFFFFFFFF),  # accept
+        (0x06, 0, 0, 0),  # refuse
+    )
+)
+"""Classic BPF: the table of a router that changes all the time must not wake this process."""
 _RECEIVE_BYTES = 65_536
 _READS_A_CALL = 64
 
@@ -256,7 +273,8 @@ class LinkMonitor:
 
 
 class RouteSocket:
-    """A subscription to the links and addresses of this network namespace. Raises OSError where it cannot be opened."""
+    """A subscription to the links, addresses and default routes of this network namespace. Raises OSError where it cannot be
+    opened."""
 
     def __init__(self, exclude: re.Pattern[str] | None) -> None:
         self.monitor = LinkMonitor(LinkTable(exclude))
@@ -264,6 +282,7 @@ class RouteSocket:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
         try:
+            privileges.attach_filter(self._socket, _NO_OTHER_ROUTES)
             self._socket.bind((0, _GROUPS))
             self._send(self.monitor.restart())
         except OSError:

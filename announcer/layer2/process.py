@@ -25,7 +25,6 @@ from announcer.layer2.netlink import RouteSocket
 from announcer.layer2.responder import ArpResponder
 
 _ETHERTYPE_ARP = 0x0806
-_SO_ATTACH_FILTER = 26
 _FRAME_BYTES = 128
 _TICK_S = 0.1
 """Longest sleep: short against the gap that the core takes for a stall."""
@@ -76,6 +75,7 @@ def _settle(link: socket.socket, parent: int) -> None:
     privileges.keep_only_raw_sockets()
     privileges.set_name("vipring-arp")
     privileges.die_with_parent()
+    privileges.take_short_turns()
     privileges.release_memory()
     if os.getppid() != parent:
         raise ConnectionResetError("the speaker ended during the start")
@@ -110,43 +110,66 @@ class _Loop:
         self._sockets: dict[int, socket.socket] = {}
         self._by_descriptor: dict[int, int] = {}
         self._failed: dict[str, str] = {}
-        self._retry_at: float | None = time.monotonic()
+        self._making_known = False
+        self._turn_at = time.monotonic()
+        self._retry_at: float | None = self._turn_at
         self._unsent: deque[bytes] = deque()
 
     def run(self) -> None:
         """Run until the speaker closes its end. Raises ConnectionError where it broke."""
         while True:
-            ready = {descriptor for descriptor, _ in self._poll.poll(self._timeout_ms())}
-            now = time.monotonic()
-            self._core.observe(now)
-            # A speaker that takes no events is not listened to: its lease runs out.
-            listen = not self._unsent and (self._core.stalled or self._link.fileno() in ready)
-            if listen and not self._read_commands(now):
+            ready = self._poll.poll(self._timeout_ms())
+            if not self._only_answers(ready) and not self._turn({descriptor for descriptor, _ in ready}):
                 return
-            if self._routes is not None and self._routes.fileno() in ready:
-                self._read_routes(now)
-            if self._retry_at is not None and now >= self._retry_at:
-                self._retry(now)
-            if self._core.stalled:
-                for index in list(self._sockets):
-                    self._read_frames(index, _FRAMES_A_DRAIN)
-                self._core.resume(time.monotonic())
-            else:
-                for descriptor in ready & self._by_descriptor.keys():
-                    self._read_frames(self._by_descriptor[descriptor], _FRAMES_A_PASS)
-            now = time.monotonic()
-            self._core.handle_timer(now)
-            self._send_questions()
-            self._send_gratuitous(now)
-            self._send_events()
+
+    def _only_answers(self, ready: list[tuple[int, int]]) -> bool:
+        """Answer what is asked on one interface, where nothing else is to be done; whether that was so.
+
+        Whoever asks waits for every line of Python, each of which has left the processor's caches since the last request.
+        """
+        if len(ready) != 1 or time.monotonic() >= self._turn_at:
+            return False
+        index = self._by_descriptor.get(ready[0][0])
+        if index is None:
+            return False
+        self._read_frames(index, _FRAMES_A_PASS)
+        return not self._core.busy and not self._core.stalled
+
+    def _turn(self, ready: set[int]) -> bool:
+        """Do everything that is to be done. False once the speaker has closed its end."""
+        now = time.monotonic()
+        self._core.observe(now)
+        # A speaker that takes no events is not listened to: its lease runs out.
+        listen = not self._unsent and (self._core.stalled or self._link.fileno() in ready)
+        if listen and not self._read_commands(now):
+            return False
+        if self._routes is not None and self._routes.fileno() in ready:
+            self._read_routes(now)
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry(now)
+        if self._core.stalled:
+            for index in list(self._sockets):
+                self._read_frames(index, _FRAMES_A_DRAIN)
+            self._core.resume(time.monotonic())
+        else:
+            for descriptor in ready & self._by_descriptor.keys():
+                self._read_frames(self._by_descriptor[descriptor], _FRAMES_A_PASS)
+        now = time.monotonic()
+        self._core.handle_timer(now)
+        self._send_questions()
+        self._send_gratuitous(now)
+        self._send_events()
+        making_known, self._making_known = self._making_known, self._core.making_known()
+        if making_known and not self._making_known:
+            privileges.release_memory()
+        deadlines = (now + _TICK_S, self._core.next_deadline(), self._retry_at)
+        self._turn_at = min(deadline for deadline in deadlines if deadline is not None)
+        return True
 
     def _timeout_ms(self) -> int:
         if self._core.stalled:
             return 0
-        now = time.monotonic()
-        deadlines = (now + _TICK_S, self._core.next_deadline(), self._retry_at)
-        deadline = min(deadline for deadline in deadlines if deadline is not None)
-        return max(0, math.ceil((deadline - now) * 1000))
+        return max(0, math.ceil((self._turn_at - time.monotonic()) * 1000))
 
     def _read_commands(self, now: float) -> bool:
         """Take in what the speaker said; after a stall all of it. False at the end of the connection."""
@@ -283,9 +306,7 @@ def _arp_socket(view: InterfaceView) -> socket.socket:
     """Open a packet socket that has received nothing but ARP of this interface from its first frame on."""
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     try:
-        memory, argument = privileges.attach_filter_argument(_ARP)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, argument)
-        del memory
+        privileges.attach_filter(opened, _ARP)
         opened.bind((view.name, _ETHERTYPE_ARP))
         _require_index(view)
     except OSError:

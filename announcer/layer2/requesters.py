@@ -31,12 +31,13 @@ class Requesters:
     def __init__(self) -> None:
         self._heard: dict[int, OrderedDict[tuple[bytes, bytes], float]] = {}
         self._askers: dict[tuple[int, bytes], dict[bytes, bytes]] = {}
-        self._shared: set[bytes] = set()
+        # A dict, for a set of so many would take twice the memory.
+        self._shared: dict[bytes, None] = {}
 
     def share(self, address: bytes) -> None:
         """A member announces the address, or this node does: who asks for it counts."""
         if len(self._shared) < MAX_SHARED:
-            self._shared.add(address)
+            self._shared[address] = None
 
     def hear(self, interface: int, frame: ArpFrame, now: float) -> None:
         """Take note of a request. Probes and gratuitous requests come from nobody that has an entry."""

@@ -15,23 +15,21 @@ members' questions are answered with a signature.
 
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
-from itertools import islice
 
 from announcer.layer2 import arp, signed
 from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannounce, Silence
+from announcer.layer2.counts import Counts, Tally
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.linkproof import CHECK_S, EXPECTED, LinkProof
 from announcer.layer2.messages import (
     Add,
-    AddressCounters,
     Announced,
     Ask,
     ClaimChanged,
     Command,
-    Counters,
     ForeignAnswer,
     HandOver,
     InterfaceFailed,
@@ -54,30 +52,14 @@ from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
 
 LEASE_S = 1.5
 GAP_S = 0.25
-REPORT_S = 1.0
-"""Seconds between two Counters events at least."""
 FRAMES_PER_S = 10_000.0
 """Gratuitous frames a second at most: about 5 Mbit/s, and half of one core."""
 FRAMES_AT_ONCE = 64
 """Gratuitous frames between two looks at the requests that wait."""
-MAX_REPORTED = 1_000
-"""Addresses of one Counters event; more of them follow in the next one. A bound on the time that it keeps requests
-waiting."""
 ALARM_S = 60.0
 """Seconds between two ForeignAnswer events for the same address and MAC at least."""
-MAX_COUNTED = 65_536
-"""Addresses whose counters are kept; beyond, those of addresses no longer announced are forgotten."""
-
-
-class _Tally:
-    """Counters of one address."""
-
-    __slots__ = ("gratuitous", "requests", "responses")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.responses = 0
-        self.gratuitous = 0
+MAX_ALARMED = 1_000
+"""Pairs of address and MAC of which it is remembered when they were told."""
 
 
 class ArpResponder:
@@ -99,20 +81,19 @@ class ArpResponder:
     ) -> None:
         self.stalled = False
         """Frames that arrive are dropped until `resume`: they queued up while this process did not run."""
+        self.busy = False
+        """A frame had more to it than its reply: `handle_timer` and what comes after it must not wait for the deadline."""
+        self._answered: tuple[int, ArpFrame] | None = None
         self._lease_s = lease_s
         self._gap_s = gap_s
         self._ran = now
         self._epoch = 0
         self._lease_ends: float | None = None
-        self._table: dict[bytes, _Tally] = {}
-        self._tallies: dict[bytes, _Tally] = {}
+        self._table: dict[bytes, Tally] = {}
+        self._counts = Counts(now)
         self._interfaces: dict[int, InterfaceView] = {}
         self._schedule = GratuitousSchedule(frames_per_s=frames_per_s, burst=frames_at_once, now=now)
-        self._announced: set[tuple[bytes, int]] = set()
-        self._drops = dict.fromkeys(DropReason, 0)
-        self._moved: set[bytes] = set()
-        self._report_at: float | None = None
-        self._reported = now - REPORT_S
+        self._unannounced: dict[int, set[bytes]] = {}
         self._outputs: list[ResponderEvent] = []
         self._renewed = float("-inf")
         self._neighbours = Neighbours()
@@ -211,9 +192,10 @@ class ArpResponder:
                 self._schedule.stop_interface(index)
                 if index not in wanted:
                     self._requesters.stop_interface(index)
-                self._announced = {key for key in self._announced if key[1] != index}
+                self._unannounced.pop(index, None)
         for index, view in wanted.items():
             if index not in before or before[index].mac != view.mac:
+                self._unannounced[index] = set(self._table)
                 for address in self._table:
                     self._make_known(address, index, now)
         self._outputs.append(InterfacesChanged(tuple(wanted.values())))
@@ -243,26 +225,31 @@ class ArpResponder:
         """
         self.observe(now)
         self._expire_if_due(now)
+        self._answered = None
         reply = self._verdict(interface, frame, foreign, now)
         if isinstance(reply, DropReason):
-            self._drop(reply, now)
+            self._counts.drop(reply, now)
             return None
         return reply
 
     def reply_sent(self, reply: bytes, *, success: bool, now: float) -> None:
-        """Take note of what became of a reply."""
-        verdict = arp.parse(reply)
-        if not isinstance(verdict, ArpFrame) or not success:
-            self._drop(DropReason.ERROR, now)
-            return
-        tally = self._table.get(verdict.sender_ip)
+        """Take note of what became of a reply, and now that it is on its way, of who asked."""
+        address = arp.sender_ip(reply)
+        tally = self._table.get(address)
+        if self._answered is not None:
+            self._requesters.hear(*self._answered, now)
+            self._answered = None
+            if tally is not None:
+                tally.requests += 1
         if tally is not None:
-            tally.responses += 1
-            self._count(verdict.sender_ip, now)
+            tally.responses += success
+            self._counts.moved(address, now)
+        if not success:
+            self._counts.drop(DropReason.ERROR, now)
 
     def read_failed(self, now: float) -> None:
         """Take note that a frame could not be read."""
-        self._drop(DropReason.ERROR, now)
+        self._counts.drop(DropReason.ERROR, now)
 
     def take_frames(self, now: float) -> list[tuple[Due, bytes]]:
         """Return the gratuitous frames to send now. Report each to `frame_sent`."""
@@ -278,6 +265,10 @@ class ArpResponder:
         frames, self._neighbours.frames = self._neighbours.frames, []
         return frames
 
+    def making_known(self) -> bool:
+        """Whether more gratuitous frames are to come."""
+        return self._schedule.next_deadline() is not None
+
     def frame_sent(self, due: Due, *, success: bool, now: float) -> None:
         """Take note of what became of a gratuitous frame; the first one that was sent makes the address announced."""
         tally = self._table.get(due.address)
@@ -285,20 +276,22 @@ class ArpResponder:
         if tally is None or view is None:
             return
         if not success:
-            self._drop(DropReason.ERROR, now)
+            self._counts.drop(DropReason.ERROR, now)
             return
         if due.to is not None:
             return
         tally.gratuitous += 1
-        self._count(due.address, now)
-        key = (due.address, due.interface)
-        if key not in self._announced:
-            self._announced.add(key)
+        self._counts.moved(due.address, now)
+        unannounced = self._unannounced.get(due.interface, set())
+        if due.address in unannounced:
+            unannounced.discard(due.address)
+            if not unannounced:
+                del self._unannounced[due.interface]
             self._outputs.append(Announced(IPv4Address(due.address), view.name, now))
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timer` or `take_frames` has something to do, None for never."""
-        report_at = None if self._outputs else self._report_at
+        report_at = None if self._outputs else self._counts.report_at
         deadlines = (
             self._lease_ends,
             report_at,
@@ -322,17 +315,11 @@ class ArpResponder:
         if not self.stalled:
             self._reunion.handle_timer(now)
         self._follow(now)
+        self.busy = False
         # A report waits until the outputs before it were taken, so reports that nobody reads cannot pile up.
-        if self._report_at is not None and now >= self._report_at and not self._outputs:
-            self._report_at = None
-            self._reported = now
-            counted = list(islice(self._moved, MAX_REPORTED))
-            self._moved.difference_update(counted)
-            if self._moved:
-                self._plan_report(now)
-            self._outputs.append(
-                Counters({IPv4Address(a): self._counters(a) for a in counted}, dict(self._drops))
-            )
+        report_at = self._counts.report_at
+        if report_at is not None and now >= report_at and not self._outputs:
+            self._outputs.append(self._counts.take_report(now))
 
     def _watch_links(self, now: float) -> None:
         """See whether the links that addresses depend on carry frames; an address behind a lost one is let go."""
@@ -369,35 +356,39 @@ class ArpResponder:
         heard = arp.parse(frame)
         if isinstance(heard, DropReason):
             return heard
-        trailer = signed.read(frame) if self._neighbours.signer is not None and not foreign else None
-        if trailer is None and not foreign:
-            self._requesters.hear(interface, heard, now)
-        if trailer is not None and trailer.kind is not Kind.QUESTION:
+        if foreign:
+            verdict = arp.reply_to(heard, mac=view.mac, announced=self._table)
+            return verdict if isinstance(verdict, DropReason) else DropReason.VLAN_TAGGED
+        trailer = signed.read(frame) if self._neighbours.signer is not None else None
+        if trailer is not None:
+            self.busy = True
+            if trailer.kind is Kind.QUESTION:
+                return self._answer_question(interface, heard, trailer, now)
             self._receive_signed(interface, heard, trailer, now)
             return DropReason.SIGNED
-        if heard.operation == arp.REPLY and not foreign:
+        if heard.operation == arp.REPLY:
+            self.busy = True
             self._neighbours.hear(interface, heard, now)
-            if interface in self._neighbours.home(heard.sender_ip):
+            if self._neighbours.is_home(interface, heard.sender_ip):
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
         reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
-        if trailer is not None:
-            return self._answer_question(interface, heard, trailer, reply, now)
         if isinstance(reply, DropReason):
+            self._requesters.hear(interface, heard, now)
             return reply
-        if foreign:
-            return DropReason.VLAN_TAGGED
-        self._count_request(reply, now)
+        # Whoever asks waits: what is to be remembered of it waits for `reply_sent`.
+        self._answered = interface, heard
         return reply.encode()
 
     def _answer_question(
-        self, interface: int, heard: ArpFrame, trailer: Trailer, reply: ArpFrame | DropReason, now: float
+        self, interface: int, heard: ArpFrame, trailer: Trailer, now: float
     ) -> bytes | DropReason:
         """Answer a member's question with a signature: for an address announced here, or for ourselves."""
         signer = self._neighbours.signer
         assert signer is not None
         view = self._interfaces[interface]
-        at_home = interface in self._neighbours.home(heard.target_ip)
+        reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
+        at_home = self._neighbours.is_home(interface, heard.target_ip)
         if isinstance(reply, DropReason):
             if reply is not DropReason.NOT_ANNOUNCED:
                 return reply
@@ -415,14 +406,14 @@ class ArpResponder:
                 return reply
             return signer.sign(reply, Kind.ANSWER, nonce=trailer.proof)
         go = at_home and self._claims.asked(heard.target_ip, trailer, now)
-        self._count_request(reply, now)
+        self._count_request(reply.sender_ip, now)
         return signer.sign(reply, Kind.ANSWER, flags=FLAG_GO if go else 0, nonce=trailer.proof)
 
     def _receive_signed(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
         signer = self._neighbours.signer
         assert signer is not None
         address, name = heard.sender_ip, trailer.name
-        at_home = interface in self._neighbours.home(address)
+        at_home = self._neighbours.is_home(interface, address)
         if trailer.kind is Kind.ANSWER:
             self._neighbours.hear(interface, heard, now)
             lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
@@ -502,7 +493,7 @@ class ArpResponder:
         key = (alarm.address, alarm.mac)
         if now - self._alarmed.get(key, float("-inf")) < ALARM_S:
             return
-        if len(self._alarmed) >= MAX_REPORTED:
+        if len(self._alarmed) >= MAX_ALARMED:
             self._alarmed.clear()
         self._alarmed[key] = now
         self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, alarm.member))
@@ -527,47 +518,32 @@ class ArpResponder:
             self._expire(now)
 
     def _expire(self, now: float) -> None:
+        self.busy = True
         self._epoch += 1
         self._lease_ends = None
         self._table.clear()
         self._claims.clear()
         self._schedule.clear()
-        self._announced.clear()
+        self._unannounced.clear()
         self._outputs.append(LeaseExpired(now, self._epoch))
 
     def _add(self, address: bytes, now: float) -> None:
         if address in self._table:
             return
-        if address not in self._tallies and len(self._tallies) >= MAX_COUNTED:
-            self._tallies = dict(self._table)
-        self._table[address] = self._tallies.setdefault(address, _Tally())
+        self._table[address] = self._counts.tally(address, self._table)
         self._requesters.share(address)
         for index in self._interfaces:
+            self._unannounced.setdefault(index, set()).add(address)
             self._make_known(address, index, now)
 
     def _remove(self, address: bytes) -> None:
         if self._table.pop(address, None) is None:
             return
         self._schedule.stop_address(address)
-        self._announced.difference_update([(address, index) for index in self._interfaces])
+        for unannounced in self._unannounced.values():
+            unannounced.discard(address)
         self._outputs.append(Withdrawn(IPv4Address(address)))
 
-    def _count_request(self, reply: ArpFrame, now: float) -> None:
-        self._table[reply.sender_ip].requests += 1
-        self._count(reply.sender_ip, now)
-
-    def _drop(self, reason: DropReason, now: float) -> None:
-        self._drops[reason] += 1
-        self._plan_report(now)
-
-    def _count(self, address: bytes, now: float) -> None:
-        self._moved.add(address)
-        self._plan_report(now)
-
-    def _plan_report(self, now: float) -> None:
-        if self._report_at is None:
-            self._report_at = max(now, self._reported + REPORT_S)
-
-    def _counters(self, address: bytes) -> AddressCounters:
-        tally = self._tallies.get(address) or _Tally()
-        return AddressCounters(tally.requests, tally.responses, tally.gratuitous)
+    def _count_request(self, address: bytes, now: float) -> None:
+        self._table[address].requests += 1
+        self._counts.moved(address, now)

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -16,9 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from announcer.layer2.netlink import RouteSocket
+
 HOST_MAC = "02:00:00:00:00:0a"
 CLIENT_MAC = "02:00:00:00:00:0c"
 CLIENT_IP = "198.18.0.2"
+HOST_IP = "198.18.0.11"
 VIP = "198.18.1.0"
 OTHER = "198.18.1.1"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -101,6 +105,14 @@ class Client:
 
     def replies(self, seconds: float) -> list[bytes]:
         """Unicast ARP replies that arrive within a time."""
+        return [
+            frame
+            for frame in self.frames(seconds)
+            if frame[:6] == mac(CLIENT_MAC) and frame[20:22] == b"\0\2"
+        ]
+
+    def frames(self, seconds: float) -> list[bytes]:
+        """ARP frames that arrive within a time."""
         found = []
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -109,8 +121,7 @@ class Client:
                 frame = self.socket.recv(200)
             except TimeoutError:
                 break
-            if frame[:6] == mac(CLIENT_MAC) and frame[20:22] == b"\0\2":
-                found.append(frame)
+            found.append(frame)
         return found
 
     def ask(self, frame: bytes, *, seconds: float = 1.0) -> bytes | None:
@@ -158,8 +169,14 @@ class Speaker:
                 wait(f"{address} announced", lambda address=address: bool(self.told("Announced", address)))  # type: ignore[misc]
 
     def announce(self, *addresses: str) -> None:
+        self._tell(addresses)
+
+    def introduce(self, name: str) -> None:
+        self._tell(name)
+
+    def _tell(self, said: object) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(addresses).encode() + b"\n")
+        self.process.stdin.write(json.dumps(said).encode() + b"\n")
         self.process.stdin.flush()
 
     def read(self) -> list[list[object]]:
@@ -365,6 +382,61 @@ def lost_notices(stack: contextlib.ExitStack) -> dict[str, object]:
     return {"dropped": dropped, "failures": speaker.told("InterfaceFailed")}
 
 
+def gateway(stack: contextlib.ExitStack) -> dict[str, object]:
+    """A default route that comes while nothing else changes: its gateway is asked whether it lives, by us alone."""
+    client = Client(stack)
+    run("ip", "address", "add", f"{HOST_IP}/16", "dev", "eth0")
+    speaker = Speaker(stack)
+    speaker.start()
+    speaker.introduce("n1")
+    speaker.announce(VIP)
+    wait("an answer", client.answered)
+    own = bytes.fromhex("0001") + mac(HOST_MAC) + socket.inet_aton(HOST_IP) + bytes(6)
+    question = own + socket.inet_aton(CLIENT_IP)
+
+    def asked(seconds: float) -> bool:
+        return any(frame[20:42] == question for frame in client.frames(seconds))
+
+    before = asked(2.0)
+    run("ip", "route", "add", "default", "via", CLIENT_IP)
+    wait("the question", lambda: asked(0.5))
+    return {"before": before}
+
+
+def routes(stack: contextlib.ExitStack) -> dict[str, object]:
+    """Which changes of the routing table wake whoever subscribed: those of default routes."""
+    Client(stack)
+    run("ip", "address", "add", f"{HOST_IP}/16", "dev", "eth0")
+    told = RouteSocket(None)
+    stack.callback(told.close)
+
+    def waits() -> bool:
+        return bool(select.select([told], [], [], 0.0)[0])
+
+    def settled() -> bool:
+        told.read()
+        return told.monitor.settled and not waits()
+
+    def woken(change: str) -> bool:
+        # The kernel queues notices before the command that causes them ends.
+        subprocess.run(["ip", "-batch", "-"], input=change, text=True, check=True)
+        found = waits()
+        told.read()
+        return found
+
+    wait("the first dump", settled)
+    others = [f"198.19.{third}.0/24 via {CLIENT_IP}\n" for third in range(250)]
+    facts: dict[str, object] = {
+        "others": woken("".join(f"route add {route}" for route in others)),
+        "default": woken(f"route add default via {CLIENT_IP}\n"),
+        "others go": woken("".join(f"route del {route}" for route in others)),
+        "default goes": woken("route del default\n"),
+        "address": woken("address add 198.18.0.12/16 dev eth0\n"),
+    }
+    facts["error"] = told.monitor.error
+    return facts
+
+
 def responder_killed(stack: contextlib.ExitStack) -> dict[str, object]:
     """The end of the responder reaches the speaker, which reaps it."""
     Client(stack)
@@ -411,6 +483,8 @@ SCENARIOS = {
         responder_stopped,
         links,
         lost_notices,
+        gateway,
+        routes,
         responder_killed,
         many,
         not_permitted,

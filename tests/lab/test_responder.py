@@ -121,6 +121,21 @@ def test_lists_the_links_again_when_notices_were_lost() -> None:
     assert facts["failures"] == []
 
 
+def test_notices_a_default_route_that_comes_later() -> None:
+    assert play("gateway") == {"before": False}
+
+
+def test_only_default_routes_wake_it() -> None:
+    assert play("routes") == {
+        "others": False,
+        "default": True,
+        "others go": False,
+        "default goes": True,
+        "address": True,
+        "error": None,
+    }
+
+
 def test_speaker_hears_of_the_end_of_its_responder() -> None:
     facts = play("responder_killed")
     assert facts == {

@@ -11,6 +11,7 @@ from announcer.errors import ResponderError
 from announcer.layer2 import messages
 from announcer.layer2.claims import ANYONE
 from announcer.layer2.handle import Responder
+from announcer.layer2.launch import require_raw_sockets
 from announcer.layer2.messages import (
     MAX_MESSAGE,
     Add,
@@ -214,4 +215,4 @@ def test_missing_capability_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(ResponderError, match=r"the speaker needs the capability CAP_NET_RAW$"):
-        Responder.fork()
+        require_raw_sockets()

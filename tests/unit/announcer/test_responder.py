@@ -6,6 +6,7 @@ import pytest
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame, DropReason
+from announcer.layer2.counts import MAX_REPORTED
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
     Add,
@@ -24,7 +25,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
-from announcer.layer2.responder import MAX_REPORTED, ArpResponder
+from announcer.layer2.responder import ArpResponder
 from announcer.layer2.signed import Kind, Signer
 
 START = 5_000.0
@@ -105,6 +106,28 @@ def test_announces_and_answers() -> None:
     frame = arp.parse(reply)
     assert isinstance(frame, ArpFrame)
     assert (frame.sender_mac, frame.sender_ip, frame.destination) == (ETH0.mac, VIP, ASKER)
+
+
+def test_a_request_asks_for_nothing_but_its_reply_and_a_member_for_more() -> None:
+    bench = Bench(VIP, interfaces=(HOME,))
+    bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
+    bench.step(0.0)
+
+    def busy() -> bool:
+        return bench.core.busy
+
+    assert bench.ask() is not None
+    assert bench.ask(OTHER) is None
+    assert not busy()
+    hello = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, OTHER, bytes(6), OTHER)
+    signed = Signer("n2", (b"key",)).sign(hello, Kind.HELLO)
+    assert bench.core.receive_frame(HOME.index, signed, foreign=False, now=bench.now) is None
+    assert busy()
+    bench.step(0.0)
+    assert not busy()
+    bench.now += 2.0
+    assert bench.ask() is None
+    assert busy(), "the lease ran out"
 
 
 def test_answers_with_the_mac_of_the_receiving_interface() -> None:
