@@ -1,6 +1,6 @@
 """How often whole rings declare a living member dead, with a past: what the windows of `bench.falsedeaths` are checked by.
 
-`python -m bench.wholerings [--scale FACTOR] [--json FILE]`, about a quarter of an hour of two cores with the defaults. Rings of five in
+`python -m bench.wholerings [--scale FACTOR] [--json FILE | --render]`, about a quarter of an hour of two cores with the defaults. Rings of five in
 virtual time, nothing left out. Each stands for more than the ten minutes that a member's silences are remembered (`gossip.patience`)
 before anything is counted, so that faults come into a ring with the memory that the faults before them left.
 
@@ -10,15 +10,16 @@ in a window. Next to each cell the same is counted by windows, at the same commi
 """
 
 import argparse
+import json
 import random
 import sys
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import cycle
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from bench import facts
+from bench import facts, falsedeaths
 from bench.falsedeaths import (
     MEMBERS,
     NAMES,
@@ -43,6 +44,7 @@ WARM_S: Final = 660.0
 STALL_EVERY_S: Final = 660.0
 """Time between two stalls of one member."""
 RINGS: Final = 2
+RESULTS: Final = facts.ROOT / "bench" / "results"
 
 LOOP: Final = Stall(1.0, whole=False)
 MACHINE: Final = Stall(1.0, whole=True)
@@ -59,15 +61,14 @@ class Cell(NamedTuple):
 
 CELLS: Final = (
     *(Cell(Job("wire", loss, None), 3.0) for loss in BURSTS),
-    *(Cell(Job("wire", loss, MACHINE), 0.75) for loss in BURSTS),
-    Cell(Job("no wire", BURSTS[1], None), 0.25),
-    *(Cell(Job("memberlist", loss, None), 7.5) for loss in BURSTS),
-    Cell(Job("wire", NONE, LOOP), 0.75),
     Cell(Job("wire", NONE, MACHINE), 0.75),
+    Cell(Job("wire", NONE, LOOP), 0.75),
+    *(Cell(Job("wire", loss, MACHINE), 0.75) for loss in BURSTS),
     Cell(Job("no wire", NONE, LOOP), 2.0),
-    Cell(Job("memberlist", NONE, MACHINE), 7.5),
     Cell(Job("wire", Loss(0.05, "scattered"), None), 0.5),
     Cell(Job("wire", Loss(0.2, "scattered"), None), 0.25),
+    *(Cell(Job("memberlist", loss, None), 7.5) for loss in BURSTS),
+    Cell(Job("memberlist", NONE, MACHINE), 7.5),
     Cell(Job("memberlist", Loss(0.05, "scattered"), None), 15.0),
     Cell(Job("memberlist", Loss(0.2, "scattered"), None), 5.0),
 )
@@ -155,6 +156,36 @@ def table(found: dict[Job, tuple[Found, Found]]) -> list[str]:
     return lines
 
 
+def read(row: dict[str, Any]) -> tuple[Job, Found]:
+    """What `facts_of` wrote."""
+    job = Job(row["rules"], Loss(**row["loss"]), row["stall"] and Stall(**row["stall"]))
+    return job, Found(row["windows"], row["deaths"], row["windows_a_year"])
+
+
+def grid(windows: dict[Job, Found], whole: dict[Job, tuple[Found, Found]]) -> dict[Job, Found]:
+    """The windows, and whole rings instead where faults that the fast lane takes for deaths come within its memory."""
+    frequent = {job: found for job, (_, found) in whole.items() if job.rules == "wire" and job.loss in BURSTS}
+    return windows | frequent
+
+
+def rendered(results: Path) -> tuple[list[str], list[str]]:
+    """Both tables of docs/ring.md: the grid, and windows beside whole rings."""
+    windows = dict(read(row) for row in json.loads((results / "falsedeaths.json").read_text())["grid"])
+    whole: dict[Job, tuple[Found, Found]] = {}
+    for row in json.loads((results / "wholerings.json").read_text())["cells"]:
+        job, by_rings = read(row["whole"])
+        whole[job] = read(row["windows"])[1], by_rings
+    return falsedeaths.table(grid(windows, whole)), table(whole)
+
+
+def cells(found: dict[Job, tuple[Found, Found]]) -> list[dict[str, object]]:
+    """All cells for the JSON."""
+    return [
+        {"windows": facts_of(job, windows), "whole": facts_of(job, whole)}
+        for job, (windows, whole) in found.items()
+    ]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Let the rings run, print both rates, write the facts."""
     parser = argparse.ArgumentParser(prog="python -m bench.wholerings", description=__doc__.splitlines()[0])
@@ -165,7 +196,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--render", action="store_true", help="print the tables of docs/ring.md from the results"
+    )
     args = parser.parse_args(argv)
+    if args.render:
+        print("\n\n".join("\n".join(lines) for lines in rendered(RESULTS)))
+        return 0
     measured, began = facts.commit(), time.monotonic()
     found: dict[Job, tuple[Found, Found]] = {}
     pending: list[tuple[Job, Future[Found], list[Future[Found]]]] = []
@@ -177,15 +214,12 @@ def main(argv: list[str] | None = None) -> int:
         for job, windows, rings in pending:
             found[job] = windows.result(), joined([one.result() for one in rings], job)
             print(table({job: found[job]})[-1], file=sys.stderr, flush=True)
+            if args.json:
+                # After each cell, so that a run that is broken off leaves the cells that it has done.
+                head = {"scale": args.scale, "seed": args.seed, "rings": RINGS}
+                facts.write(args.json, measured, head | {"cells": cells(found)})
     print("\n".join(table(found)))
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
-    if args.json:
-        cells = [
-            {"windows": facts_of(job, windows), "whole": facts_of(job, whole)}
-            for job, (windows, whole) in found.items()
-        ]
-        document = {"scale": args.scale, "seed": args.seed, "rings": RINGS, "cells": cells}
-        facts.write(args.json, measured, document)
     return 0
 
 
