@@ -35,7 +35,6 @@ from gossip.circle import Circle
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
 from gossip.outputs import MemberDead
-from gossip.simulator.host import Host
 from gossip.simulator.network import Bursts, Latency, Link, Network
 from gossip.simulator.simulation import Simulation
 
@@ -107,13 +106,17 @@ STALLS: Final = (Stall(0.3, whole=False), Stall(1.0, whole=False), Stall(1.0, wh
 
 
 class Ring(Simulation):
-    """A ring in which chosen one-way paths lose everything for a time."""
+    """A ring in which a port, or chosen one-way paths, lose everything for a time."""
 
     cuts: tuple[tuple[Link, Link, float, float], ...] = ()
+    port: tuple[Link, float] | None = None
+    """A port that loses everything, to and from a gateway as well, and until when."""
 
     @override
     def loses(self, near: Link, far: Link) -> bool:
         """Whether a packet is lost, by a cut or by chance."""
+        if self.port is not None and self.port[0] in (near, far) and self.now < self.port[1]:
+            return True
         return any(
             near is one and far is other and begins <= self.now < ends
             for one, other, begins, ends in self.cuts
@@ -210,8 +213,7 @@ def window(job: Job, seed: int) -> int:
         lasts_s = job.stall.seconds
     elif job.loss.kind == "bursts":
         lasts_s = shortest_s(job.rules) + rng.expovariate(1.0 / BURST_S)
-        host = simulation.host(victim)
-        simulation.cuts = around(host, [simulation.host(name) for name in NAMES], simulation.now, lasts_s)
+        simulation.port = simulation.host(victim).link, simulation.now + lasts_s
     else:
         lasts_s = streaks(job, simulation, victim, rng)
     simulation.run(lasts_s + after_s(job.rules))
@@ -222,18 +224,6 @@ def after_s(rules: Rules) -> float:
     """How long after a fault a verdict may follow."""
     # Memberlist gives a suspected member 4 s; a verdict of the lane follows its misses at once.
     return 10.0 if rules == "memberlist" else 2.0
-
-
-def around(
-    host: Host, others: Sequence[Host], now: float, lasts_s: float
-) -> tuple[tuple[Link, Link, float, float], ...]:
-    """Both ways between a host and all others."""
-    links = [other.link for other in others if other is not host]
-    return tuple(
-        (one, other, now, now + lasts_s)
-        for link in links
-        for one, other in ((host.link, link), (link, host.link))
-    )
 
 
 def streaks(job: Job, simulation: Ring, victim: str, rng: random.Random) -> float:

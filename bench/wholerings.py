@@ -1,6 +1,6 @@
 """How often whole rings declare a living member dead, with a past: what the windows of `bench.falsedeaths` are checked by.
 
-`python -m bench.wholerings [--scale FACTOR] [--json FILE | --render]`, about a quarter of an hour of two cores with the defaults. Rings of five in
+`python -m bench.wholerings [--scale FACTOR] [--again FILE] [--json FILE | --render]`, about a quarter of an hour of two cores with the defaults. Rings of five in
 virtual time, nothing left out. Each stands for more than the ten minutes that a member's silences are remembered (`gossip.patience`)
 before anything is counted, so that faults come into a ring with the memory that the faults before them left.
 
@@ -186,8 +186,8 @@ def cells(found: dict[Job, tuple[Found, Found]]) -> list[dict[str, object]]:
     ]
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Let the rings run, print both rates, write the facts."""
+def options(argv: list[str] | None) -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(prog="python -m bench.wholerings", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--scale", type=float, default=1.0, help="factor on the hours of each ring (default 1)"
@@ -199,25 +199,39 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--render", action="store_true", help="print the tables of docs/ring.md from the results"
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Let the rings run, print both rates, write the facts."""
+    args = options(argv)
     if args.render:
         print("\n\n".join("\n".join(lines) for lines in rendered(RESULTS)))
         return 0
     measured, began = facts.commit(), time.monotonic()
+    earlier = json.loads(args.again.read_text()) if args.again else None
+    head = {"windows_commit": measured, "scale": args.scale, "seed": args.seed, "rings": RINGS}
+    if earlier is not None:
+        head = {key: earlier[key] for key in head if key in earlier} | {"windows_commit": measured}
+    known = dict(read(cell["whole"]) for cell in earlier["cells"]) if earlier is not None else {}
     found: dict[Job, tuple[Found, Found]] = {}
     pending: list[tuple[Job, Future[Found], list[Future[Found]]]] = []
     with ProcessPoolExecutor(args.jobs) as pool:
         for job, hours in CELLS:
+            if earlier is not None and job not in known:
+                continue
             seconds = hours * 3600.0 * args.scale
-            rings = [pool.submit(let_run, job, seconds, args.seed + number) for number in range(RINGS)]
+            seeds = [] if job in known else range(args.seed, args.seed + RINGS)
+            rings = [pool.submit(let_run, job, seconds, seed) for seed in seeds]
             pending.append((job, pool.submit(do, job, args.windows, args.seed), rings))
         for job, windows, rings in pending:
-            found[job] = windows.result(), joined([one.result() for one in rings], job)
+            whole = known.get(job) or joined([one.result() for one in rings], job)
+            found[job] = windows.result(), whole
             print(table({job: found[job]})[-1], file=sys.stderr, flush=True)
             if args.json:
                 # After each cell, so that a run that is broken off leaves the cells that it has done.
-                head = {"scale": args.scale, "seed": args.seed, "rings": RINGS}
-                facts.write(args.json, measured, head | {"cells": cells(found)})
+                commit = measured if earlier is None else earlier["commit"]
+                facts.write(args.json, commit, head | {"cells": cells(found)})
     print("\n".join(table(found)))
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
     return 0
