@@ -1,7 +1,7 @@
 """How often whole rings declare a living member dead, with a past: what the windows of `bench.falsedeaths` are checked by.
 
-`python -m bench.wholerings [--scale FACTOR] [--again FILE] [--json FILE | --render]`, about a quarter of an hour of two cores with the defaults. Rings of five in
-virtual time, nothing left out. Each stands for more than the ten minutes that a member's silences are remembered (`gossip.patience`)
+`python -m bench.wholerings [--scale FACTOR] [--again FILE] [--json FILE | --render]`, about 20 min of two cores with the
+defaults. Rings of five in virtual time, nothing left out. Each stands for more than the ten minutes that a member's silences are remembered (`gossip.patience`)
 before anything is counted, so that faults come into a ring with the memory that the faults before them left.
 
 Stalls would be too rare for that: here they come to each member every STALL_EVERY_S, just longer than the memory, and each counts
@@ -198,6 +198,9 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument(
         "--render", action="store_true", help="print the tables of docs/ring.md from the results"
+    )
+    parser.add_argument(
+        "--again", type=Path, metavar="FILE", help="keep the whole rings of FILE, count windows only"
     )
     return parser.parse_args(argv)
 
