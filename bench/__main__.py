@@ -29,6 +29,7 @@ ALONE = (
     "kills",
     "fastlane",
     "falsedeaths",
+    "wholerings",
     "simspeed",
     "interop",
 )

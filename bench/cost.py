@@ -143,13 +143,14 @@ def simspeed_table(text: bytes) -> list[str]:
     rows = [
         [
             str(one.members),
+            "on" if one.fast_lane else "off",
             str(one.speed.n),
             f"{one.speed.p50:.1f} ({one.speed.min:.1f}-{one.speed.max:.1f})",
             f"{one.datagrams_s.p50:.0f}",
         ]
         for one in facts.rows
     ]
-    head = ["members", "n", "virtual seconds a second", "datagrams a second"]
+    head = ["members", "fast lane", "n", "virtual seconds a second", "datagrams a second"]
     return [*table(head, rows), "", f"Commit {short(facts.commit)}."]
 
 

@@ -1,6 +1,6 @@
 """How often a living member is declared dead: by loss, by stalls, with and without a wire to ask, beside memberlist.
 
-`python -m bench.falsedeaths [--windows N] [--check SECONDS] [--json FILE]`, about 30 min of two cores with the defaults.
+`python -m bench.falsedeaths [--windows N] [--json FILE]`, about 30 min of two cores with the defaults.
 Rings of five in virtual time. False deaths are rare, so time without a fault is not simulated: each window is a ring of
 its own around one drawn fault, and counts for as much time as passes, on average, until the next such fault. What is drawn:
 
@@ -12,8 +12,8 @@ its own around one drawn fault, and counts for as much time as passes, on averag
   the loss alone, and nothing less can lead to a verdict.
 
 All other packets of a window fare by chance as well. A ring in a window has no past, so a member's earlier silences, which
-earn it more misses, are not counted: the figures are too high where faults come often. `--check` lets whole rings run
-for so long in the cells where that matters most. Bounds are one-sided, 95 %, for counts of a Poisson process.
+earn it more misses, are not counted: the figures are too high where faults come often. `bench.wholerings` lets whole rings
+run in the cells where that matters most. Bounds are one-sided, 95 %, for counts of a Poisson process.
 """
 
 import argparse
@@ -35,7 +35,6 @@ from gossip.circle import Circle
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
 from gossip.outputs import MemberDead
-from gossip.simulator.host import Host
 from gossip.simulator.network import Bursts, Latency, Link, Network
 from gossip.simulator.simulation import Simulation
 
@@ -92,6 +91,11 @@ class Found(NamedTuple):
         """95 % upper bound of the rate."""
         return self.windows_a_year * upper(self.deaths) / self.windows if self.windows else 0.0
 
+    @property
+    def least(self) -> float:
+        """95 % lower bound of the rate."""
+        return self.windows_a_year * lower(self.deaths) / self.windows if self.windows else 0.0
+
 
 RULES: Final[tuple[Rules, ...]] = ("wire", "no wire", "memberlist")
 LOSSES: Final = (
@@ -102,13 +106,17 @@ STALLS: Final = (Stall(0.3, whole=False), Stall(1.0, whole=False), Stall(1.0, wh
 
 
 class Ring(Simulation):
-    """A ring in which chosen one-way paths lose everything for a time."""
+    """A ring in which a port, or chosen one-way paths, lose everything for a time."""
 
     cuts: tuple[tuple[Link, Link, float, float], ...] = ()
+    port: tuple[Link, float] | None = None
+    """A port that loses everything, to and from a gateway as well, and until when."""
 
     @override
     def loses(self, near: Link, far: Link) -> bool:
         """Whether a packet is lost, by a cut or by chance."""
+        if self.port is not None and self.port[0] in (near, far) and self.now < self.port[1]:
+            return True
         return any(
             near is one and far is other and begins <= self.now < ends
             for one, other, begins, ends in self.cuts
@@ -205,25 +213,17 @@ def window(job: Job, seed: int) -> int:
         lasts_s = job.stall.seconds
     elif job.loss.kind == "bursts":
         lasts_s = shortest_s(job.rules) + rng.expovariate(1.0 / BURST_S)
-        host = simulation.host(victim)
-        simulation.cuts = around(host, [simulation.host(name) for name in NAMES], simulation.now, lasts_s)
+        simulation.port = simulation.host(victim).link, simulation.now + lasts_s
     else:
         lasts_s = streaks(job, simulation, victim, rng)
-    # Memberlist gives a suspected member 4 s; a verdict of the lane follows its misses at once.
-    simulation.run(lasts_s + (10.0 if job.rules == "memberlist" else 2.0))
+    simulation.run(lasts_s + after_s(job.rules))
     return deaths()
 
 
-def around(
-    host: Host, others: Sequence[Host], now: float, lasts_s: float
-) -> tuple[tuple[Link, Link, float, float], ...]:
-    """Both ways between a host and all others."""
-    links = [other.link for other in others if other is not host]
-    return tuple(
-        (one, other, now, now + lasts_s)
-        for link in links
-        for one, other in ((host.link, link), (link, host.link))
-    )
+def after_s(rules: Rules) -> float:
+    """How long after a fault a verdict may follow."""
+    # Memberlist gives a suspected member 4 s; a verdict of the lane follows its misses at once.
+    return 10.0 if rules == "memberlist" else 2.0
 
 
 def streaks(job: Job, simulation: Ring, victim: str, rng: random.Random) -> float:
@@ -259,29 +259,26 @@ def do(job: Job, windows: int, seed: int) -> Found:
     return Found(windows, sum(window(job, seed + number) for number in range(windows)), yearly)
 
 
-def check(rules: Rules, loss: Loss, seconds: float, seed: int) -> Found:
-    """Let one ring run for so long, without stalls; a `window` is a year of one member."""
-    simulation = ring(rules, loss, seed)
-    simulation.run(2.0)
-    deaths = deaths_in(simulation)
-    before = simulation.member_seconds
-    for _ in range(max(1, int(seconds // 60))):
-        simulation.run(60.0)
-        simulation.happenings.clear()
-    years = (simulation.member_seconds - before) / YEAR_S
-    return Found(1, deaths(), 1.0 / years)
-
-
 def upper(count: int) -> float:
     """95 % upper bound of the mean of a Poisson count."""
+
+    return mean_where(count, 0.05, max(1e-9, float(count)), count + 10.0 + 5.0 * math.sqrt(count))
+
+
+def lower(count: int) -> float:
+    """95 % lower bound of the mean of a Poisson count."""
+    return mean_where(count - 1, 0.95, 1e-9, float(count)) if count else 0.0
+
+
+def mean_where(count: int, chance: float, low: float, high: float) -> float:
+    """The mean between `low` and `high` at which a Poisson count is at most `count` with this chance."""
 
     def at_most(mean: float) -> float:
         return math.fsum(math.exp(k * math.log(mean) - mean - math.lgamma(k + 1)) for k in range(count + 1))
 
-    low, high = max(1e-9, float(count)), count + 10.0 + 5.0 * math.sqrt(count)
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if at_most(middle) > 0.05 else (low, middle)
+        low, high = (middle, high) if at_most(middle) > chance else (low, middle)
     return high
 
 
@@ -323,38 +320,25 @@ def main(argv: list[str] | None = None) -> int:
     """Measure the grid, print it, write the facts."""
     parser = argparse.ArgumentParser(prog="python -m bench.falsedeaths", description=__doc__.splitlines()[0])
     parser.add_argument("--windows", type=int, default=1000, help="of each kind (default 1000)")
-    parser.add_argument(
-        "--check", type=float, default=7200.0, metavar="SECONDS", help="of whole rings (default 7200)"
-    )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args(argv)
     measured, began = facts.commit(), time.monotonic()
     jobs = [Job(rules, loss, stall) for rules in RULES for loss in LOSSES for stall in (None, *STALLS)]
-    worst = [(rules, Loss(share, "bursts")) for rules in RULES for share in (0.01, 0.05)]
     with ProcessPoolExecutor(args.jobs) as pool:
         pending = [(job, pool.submit(do, job, args.windows, args.seed)) for job in jobs]
-        whole = [(pair, pool.submit(check, *pair, args.check, args.seed)) for pair in worst]
         found: dict[Job, Found] = {}
         for job, future in pending:
             found[job] = future.result()
             print(f"{len(found)} of {len(pending)} kinds of windows", file=sys.stderr, flush=True)
-        print("\n".join(table(found)))
-        checks = [(rules, loss, future.result()) for (rules, loss), future in whole]
-    print("\n| rules | loss | by windows | whole rings |\n|---|---|---|---|")
-    for rules, loss, ran in checks:
-        by_windows = found[Job(rules, loss, None)]
-        print(f"| {rules} | {loss.share * 100:g} % {loss.kind} | {cell([by_windows])} | {cell([ran])} |")
+    print("\n".join(table(found)))
     print(f"\n{args.windows} windows each, {time.monotonic() - began:.0f} s", file=sys.stderr)
     if args.json:
         document = {
             "windows": args.windows,
             "seed": args.seed,
             "grid": [facts_of(job, one) for job, one in found.items()],
-            "whole_rings": [
-                facts_of(Job(rules, loss, None), one) | {"seconds": args.check} for rules, loss, one in checks
-            ],
         }
         facts.write(args.json, measured, document)
     return 0

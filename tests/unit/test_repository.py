@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bench import failover
+from bench import failover, wholerings
 from bench.__main__ import APART, commands
-from bench.falsedeaths import Found, Job, Loss, Stall, cell, table
 from chaos.demo import DemoFacts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,12 +144,13 @@ def results(name: str) -> dict[str, Any]:
     [
         ("How soon everybody knows", ["fastlane", "kills"]),
         ("What it costs at rest", ["rest"]),
-        ("How often the living are declared dead", ["falsedeaths"]),
+        ("How often the living are declared dead", ["falsedeaths", "wholerings"]),
     ],
 )
 def test_the_page_of_the_ring_says_which_commit_was_measured(heading: str, benches: list[str]) -> None:
-    (said,) = set(re.findall(r"\bcommit\s+([0-9a-f]{7})\b", ring_section(heading)))
-    assert [results(name)["commit"][:7] for name in benches] == [said] * len(benches)
+    said = set(re.findall(r"\bcommit\s+([0-9a-f]{7})\b", ring_section(heading)))
+    measured = {results(name).get(key, "")[:7] for name in benches for key in ("commit", "windows_commit")}
+    assert measured - {""} == said
 
 
 def middle_and_worst(row: dict[str, object]) -> str:
@@ -210,25 +210,11 @@ def test_the_page_of_the_ring_says_what_a_slower_pace_would_be() -> None:
     assert list(said.groups()) == [middle_and_worst(rows[case]) for case in cases]
 
 
-def false_deaths(kind: str) -> dict[Job, Found]:
-    """What was counted, by window or in whole rings."""
-    return {
-        Job(row["rules"], Loss(**row["loss"]), row["stall"] and Stall(**row["stall"])): Found(
-            row["windows"], row["deaths"], row["windows_a_year"]
-        )
-        for row in results("falsedeaths")[kind]
-    }
-
-
 def test_the_page_of_the_ring_says_how_often_the_living_are_declared_dead() -> None:
-    windows, whole = false_deaths("grid"), false_deaths("whole_rings")
-    for row in results("falsedeaths")["grid"]:
-        job = Job(row["rules"], Loss(**row["loss"]), row["stall"] and Stall(**row["stall"]))
-        assert (row["rate"], row["bound"]) == pytest.approx((windows[job].rate, windows[job].bound))
-    by_windows, by_rings = ring_tables("How often the living are declared dead")
-    assert by_windows == table(windows)
-    called = {"wire": "fast lane, wire", "no wire": "fast lane, no wire", "memberlist": "memberlist's rules"}
-    assert by_rings[2:] == [
-        f"| {called[job.rules]} | {job.loss.share * 100:g} % {job.loss.kind} | {cell([windows[job]])} | {cell([found])} |"
-        for job, found in whole.items()
-    ]
+    rows = results("falsedeaths")["grid"]
+    rows += [cell[by] for cell in results("wholerings")["cells"] for by in ("windows", "whole")]
+    for row in rows:
+        _, found = wholerings.read(row)
+        assert (row["rate"], row["bound"]) == pytest.approx((found.rate, found.bound))
+    told = tuple(ring_tables("How often the living are declared dead"))
+    assert told == wholerings.rendered(ROOT / "bench" / "results"), "python -m bench.wholerings --render"

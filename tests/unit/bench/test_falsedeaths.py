@@ -33,3 +33,8 @@ def test_a_loop_that_stalls_is_vouched_for_on_the_wire_and_a_machine_is_not() ->
     assert window(Job("wire", QUIET, Stall(1.0, whole=False)), 1) == 0
     assert window(Job("wire", QUIET, Stall(1.0, whole=True)), 1) == 1
     assert window(Job("memberlist", QUIET, Stall(1.0, whole=True)), 1) == 0
+
+
+def test_a_member_whose_port_is_cut_hears_no_gateway_either_and_accuses_nobody() -> None:
+    job = Job("wire", Loss(0.001, "bursts"), None)
+    assert {window(job, seed) for seed in range(1, 16)} == {0, 1}
