@@ -108,4 +108,4 @@ class LinkProof:
             self._neighbours.ask_witnesses(index, self._entropy(NONCE_BYTES), now)
         else:
             check.due = now + CHECK_S
-            self._neighbours.ask_one(index, self._entropy(NONCE_BYTES))
+            self._neighbours.ask_one(index, self._entropy(NONCE_BYTES), now)

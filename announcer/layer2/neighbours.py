@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import REPLY, REQUEST, ArpFrame
+from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.signed import FLAG_GO, Kind, Signer
 
@@ -28,8 +29,9 @@ WITNESSES: Final = 2
 _ASK_AGAIN_S: Final = 0.02
 GATEWAY_MISSES: Final = 4
 """Questions without an answer after which a gateway is not expected to answer any more, until it does."""
-GATEWAY_UNICAST: Final = 2
-"""Questions without an answer after which a gateway may have another MAC: it is asked for by broadcast then."""
+GATEWAY_MOVED: Final = 2, 1.0
+"""Questions without an answer, and seconds of that, after which a gateway may have another MAC: it is asked for by broadcast
+then. Both, because several are asked before an answer of a busy router can be there."""
 _NOWHERE: Final = b"\x00" * 6
 
 Outgoing = tuple[int, bytes]
@@ -45,14 +47,23 @@ class Neighbour(NamedTuple):
 
 
 class _Gateway:
-    """A default gateway: `mac` is where it answered from, empty before it did; `unanswered` counts questions since."""
+    """A default gateway: `mac` is where it answered from, empty before it did, and `hint` where the kernel holds it to be;
+    `unanswered` counts questions since the last answer, the first of them asked at `silent`."""
 
-    __slots__ = ("address", "mac", "unanswered")
+    __slots__ = ("address", "hint", "mac", "silent", "unanswered")
 
-    def __init__(self, address: bytes) -> None:
-        self.address = address
+    def __init__(self, gateway: Gateway) -> None:
+        self.address = gateway.address
+        self.hint = gateway.mac
         self.mac = b""
         self.unanswered = 0
+        self.silent = 0.0
+
+    def expected_at(self, now: float) -> bytes:
+        """The MAC that it must have, empty where it may have any."""
+        misses, seconds = GATEWAY_MOVED
+        moved = self.unanswered >= misses and now - self.silent >= seconds
+        return b"" if moved else self.mac or self.hint
 
 
 class Neighbours:
@@ -92,6 +103,7 @@ class Neighbours:
             if before.get(index) != view:
                 self._remember_prefixes(view)
                 self._say_hello(index, welcome=True)
+                self._ask_gateway(index, now)
         if self._hello_at is None and interfaces:
             self._hello_at = now + HELLO_S
 
@@ -128,15 +140,19 @@ class Neighbours:
         while len(self._prefixes) > MAX_INTERFACES:
             del self._prefixes[next(iter(self._prefixes))]
 
-    def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
-        """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
-        before = self._gateways
-        self._gateways = {
-            index: known
-            if (known := before.get(index)) is not None and known.address == address
-            else _Gateway(address)
-            for index, address in gateways.items()
-        }
+    def set_gateways(self, gateways: Mapping[int, Gateway], now: float) -> None:
+        """Take note of the default gateway of each interface that has one, and ask those that are new where they are: the
+        sooner that is known, the less often anybody else is asked."""
+        before, self._gateways = self._gateways, {}
+        for index, gateway in gateways.items():
+            known = before.get(index)
+            if known is not None and known.address == gateway.address:
+                self._gateways[index] = known
+                known.hint = gateway.mac
+            else:
+                self._gateways[index] = _Gateway(gateway)
+                if index in self.interfaces:
+                    self._ask_gateway(index, now)
 
     def introduce(self, signer: Signer, now: float) -> None:
         """Be this member from now on and say hello."""
@@ -176,12 +192,14 @@ class Neighbours:
             if frame.destination == view.mac:
                 self._answered[interface] = now
             gateway = self._gateways.get(interface)
-            if gateway is not None and gateway.address == frame.sender_ip:
-                # The first that answers stays: a host that answers everything must not take the gateway's place.
-                if not gateway.mac or gateway.unanswered >= GATEWAY_UNICAST:
-                    gateway.mac = frame.sender_mac
-                if gateway.mac == frame.sender_mac:
-                    gateway.unanswered = 0
+            # The first that answers stays: a host that answers everything must not take the gateway's place.
+            if (
+                gateway is not None
+                and gateway.address == frame.sender_ip
+                and gateway.expected_at(now) in (b"", frame.sender_mac)
+            ):
+                gateway.mac = frame.sender_mac
+                gateway.unanswered = 0
 
     def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
         """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
@@ -264,14 +282,14 @@ class Neighbours:
         if now - self._asked.get(interface, float("-inf")) < _ASK_AGAIN_S:
             return
         self._asked[interface] = now
-        self._ask_gateway(interface)
+        self._ask_gateway(interface, now)
         witnesses = self.witnesses(interface, but)
         self._turn += 1
         for step in range(min(WITNESSES, len(witnesses))):
             witness = witnesses[(self._turn + step) % len(witnesses)]
             self.question(interface, witness.address, nonce, to=witness.mac)
 
-    def ask_one(self, interface: int, nonce: bytes) -> None:
+    def ask_one(self, interface: int, nonce: bytes, now: float) -> None:
         """Ask a single neighbour where it is, the gateway or a member, another one each time."""
         witnesses = self.witnesses(interface)
         self._turn += 1
@@ -279,16 +297,17 @@ class Neighbours:
         if turn < len(witnesses):
             self.question(interface, witnesses[turn].address, nonce, to=witnesses[turn].mac)
         else:
-            self._ask_gateway(interface)
+            self._ask_gateway(interface, now)
 
-    def _ask_gateway(self, interface: int) -> None:
+    def _ask_gateway(self, interface: int, now: float) -> None:
         """Ask the gateway at its own MAC where that is known: whatever answers to a broadcast would end up in the
         kernel's neighbour table of this node, and the last answer wins there."""
         gateway = self._gateways.get(interface)
         if gateway is None:
             return
-        known = gateway.mac and gateway.unanswered < GATEWAY_UNICAST
-        to = gateway.mac if known else arp.BROADCAST
+        to = gateway.expected_at(now) or arp.BROADCAST
+        if not gateway.unanswered:
+            gateway.silent = now
         gateway.unanswered += 1
         self.frames.append((interface, self._where_is(interface, gateway.address, to).encode()))
 

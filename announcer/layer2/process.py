@@ -236,7 +236,7 @@ class _Loop:
         for index, view in wanted.items():
             if index not in self._sockets and not self._open_socket(view):
                 self._retry_at = now + _RETRY_S
-        self._core.set_gateways(read_gateways(wanted.values()))
+        self._core.set_gateways(read_gateways(wanted.values()), now=now)
         self._core.set_interfaces([wanted[index] for index in self._sockets], now=now)
 
     def _open_socket(self, view: InterfaceView) -> bool:

@@ -21,6 +21,7 @@ from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannounce, Silence
 from announcer.layer2.counts import Counts, Tally
 from announcer.layer2.evidence import MemberQuestions
+from announcer.layer2.gateways import Gateway
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.linkproof import CHECK_S, EXPECTED, LinkProof
@@ -209,9 +210,9 @@ class ArpResponder:
         self._link.watch(self._claims.sole_homes(), now)
         self._follow(now)
 
-    def set_gateways(self, gateways: Mapping[int, bytes]) -> None:
-        """Take note of the default gateway of each interface that has one (4 bytes, network order)."""
-        self._neighbours.set_gateways(gateways)
+    def set_gateways(self, gateways: Mapping[int, Gateway], *, now: float) -> None:
+        """Take note of the default gateway of each interface that has one."""
+        self._neighbours.set_gateways(gateways, now)
 
     def interface_failed(self, interface: str, detail: str) -> None:
         """Report that an interface cannot be used."""

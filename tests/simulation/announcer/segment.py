@@ -17,6 +17,7 @@ from typing import cast
 from announcer.layer2 import arp, signed
 from announcer.layer2.arp import REPLY, ArpFrame
 from announcer.layer2.claims import ANYONE, State
+from announcer.layer2.gateways import Gateway
 from announcer.layer2.handle import Responder
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.messages import (
@@ -133,7 +134,7 @@ class Node:
         self.life = object()
         self.up, self.stalled, self.hung, self.leaving = True, False, False, False
         self.core = ArpResponder(now=self.now, entropy=self.segment.rng.randbytes)
-        self.core.set_gateways({1: GATEWAY})
+        self.core.set_gateways({1: Gateway(GATEWAY)}, now=self.now)
         self.core.set_interfaces([self.view], now=self.now)
         self.states: dict[IPv4Address, tuple[State, bytes]] = {}
         """State and holder of each claim, as of its last change."""

@@ -20,6 +20,7 @@ from announcer.layer2.claims import (
     Silence,
     State,
 )
+from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.neighbours import Neighbours
 from announcer.layer2.signed import Kind, Signer, Trailer, name_hash
@@ -463,7 +464,7 @@ def test_another_lost_link_is_none_of_its_business() -> None:
 def test_a_gateway_that_went_away_does_not_keep_the_last_member_silent() -> None:
     bench = Bench()
     gateway = bytes([198, 18, 0, 1])
-    bench.neighbours.set_gateways({2: gateway})
+    bench.neighbours.set_gateways({2: Gateway(gateway)}, bench.now)
     bench.neighbours.hear(2, bench.reply(STRANGER_MAC, gateway), bench.now)
     bench.want()
     bench.run(claims.LONELY_S - 0.5)

@@ -8,7 +8,7 @@ import pytest
 from announcer.layer2 import arp, neighbours, signed
 from announcer.layer2.arp import REPLY, ArpFrame
 from announcer.layer2.evidence import Answer, Evidence, MemberQuestions
-from announcer.layer2.gateways import parse_gateways
+from announcer.layer2.gateways import parse_gateways, parse_neighbours
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.neighbours import Neighbours
 from announcer.layer2.signed import Kind, Signer, name_hash
@@ -127,3 +127,13 @@ def test_gateways_are_read_from_the_routing_table() -> None:
     )
     assert parse_gateways(text) == {"eth0": bytes([198, 18, 0, 1])}
     assert parse_gateways("") == {}
+
+
+def test_neighbours_are_read_as_far_as_the_kernel_has_resolved_them() -> None:
+    text = (
+        "IP address       HW type     Flags       HW address            Mask     Device\n"
+        "198.18.0.1       0x1         0x2         02:00:00:00:01:01     *        eth0\n"
+        "198.18.0.9       0x1         0x0         00:00:00:00:00:00     *        eth0\n"
+    )
+    assert parse_neighbours(text) == {("eth0", bytes([198, 18, 0, 1])): bytes.fromhex("020000000101")}
+    assert parse_neighbours("") == {}

@@ -7,6 +7,7 @@ import pytest
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import REPLY, ArpFrame
+from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.linkproof import AGAIN_S, CHECK_S, MISSES, LinkChanged, LinkProof
 from announcer.layer2.neighbours import Neighbours
@@ -21,7 +22,7 @@ STEP_S = 0.01
 class Bench:
     """A link with members and a gateway behind it; `answering` are the MACs that answer when they are asked."""
 
-    def __init__(self, *members: int, gateway: bool = False) -> None:
+    def __init__(self, *members: int, gateway: bool = False, hint: bytes = b"") -> None:
         self.now = 100.0
         self.neighbours = Neighbours()
         self.neighbours.introduce(Signer("n1", [b"key"]), self.now)
@@ -36,9 +37,9 @@ class Bench:
             self.answering.add(mac)
         self.neighbours.set_alive([name_hash(f"n{number}") for number in members], alive=True)
         if gateway:
-            self.neighbours.set_gateways({2: GATEWAY})
+            self.neighbours.set_gateways({2: Gateway(GATEWAY, hint)}, self.now)
             self.answering.add(GATEWAY_MAC)
-        self.neighbours.frames.clear()
+        self.greeting, self.neighbours.frames = self.neighbours.frames, []
         self.proof = LinkProof(self.neighbours, random.Random(1).randbytes)
         self.proof.watch([2], self.now)
 
@@ -158,6 +159,25 @@ def test_a_gateway_is_asked_at_its_own_mac_until_it_is_silent() -> None:
     bench.asked.clear()
     bench.run(4.0)
     assert bench.asked[-1] == arp.BROADCAST
+
+
+def test_a_gateway_is_asked_as_soon_as_there_is_one_and_where_the_kernel_holds_it_to_be() -> None:
+    for hint in (b"", GATEWAY_MAC):
+        frame = arp.parse(Bench(gateway=True, hint=hint).greeting[-1][1])
+        assert isinstance(frame, ArpFrame)
+        assert (frame.destination, frame.target_ip) == (hint or arp.BROADCAST, GATEWAY)
+
+
+def test_a_gateway_that_is_slow_to_answer_is_not_asked_by_broadcast() -> None:
+    bench = Bench(2, 3, gateway=True)
+    bench.run(6.0)
+    bench.asked.clear()
+    for step in range(10):
+        bench.neighbours.ask_witnesses(2, bytes(8), bench.now + 0.09 * step)
+    frames = [arp.parse(frame) for _, frame in bench.neighbours.frames]
+    asked = [frame for frame in frames if isinstance(frame, ArpFrame) and frame.target_ip == GATEWAY]
+    assert len(asked) == 10
+    assert {frame.destination for frame in asked} == {GATEWAY_MAC}
 
 
 def test_what_nobody_was_there_to_answer_is_not_missed_later() -> None:
