@@ -15,8 +15,8 @@ _CHANCE: Final = 0.005
 """Part of a pace by which a tick is moved by chance at most: what else comes ten times a second must not always meet it."""
 
 _SWAY: Final = 0.1
-"""Part of a pace by which the time between two deadlines differs from it at most, whatever pings say: nobody can make a
-member hurry or fall asleep."""
+"""Part of a pace by which pings move the next deadline at most, whatever they say: nobody can make a member hurry or fall
+asleep."""
 
 _EARLY: Final = 0.05
 """Part of a pace by which a tick may come before its deadline, where the process is awake anyway."""

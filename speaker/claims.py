@@ -117,7 +117,7 @@ class Claims:
         self._own(self._owned)
 
     def _own(self, addresses: set[IPv4Address]) -> None:
-        """Want addresses; a stranger's answer counts only for those that no member can have announced."""
+        """Want addresses; a stranger's answer counts only for those that no other member owned before."""
         known = addresses & self._known
         if known:
             self._responder.own(known, known=True)

@@ -38,11 +38,12 @@ REANNOUNCE_S: Final = 0.25
 """Between two announcements at least, against another who announces the same address, or because a cut may have ended."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
-DOUBT_S: Final = 2.2
-"""How long to go on telling what is announced after a silence, or again: who has it may hear nothing for a moment. A node
-whose link is dead for longer has found out by then (announcer/layer2/linkproof.py)."""
-DOUBT_AGAIN_S: Final = 0.3
-DOUBTED: Final = 16
+TELL_S: Final = 2.4
+"""How long to go on telling what is announced after a silence, or again: who has it may hear nothing for a moment. A node whose
+link stays dead finds out within 2.8 s (announcer/layer2/linkproof.py), and nobody follows it within the first half second;
+where it cannot find out, the wire tells when it is back (announcer/layer2/reunion.py)."""
+TELL_AGAIN_S: Final = 0.3
+TOLD_AT_ONCE: Final = 16
 """Addresses told of so at a time."""
 STEPS_PER_S: Final = 10_000.0
 STEPS_AT_ONCE: Final = 64
@@ -201,20 +202,21 @@ class ClaimBook:
         self._allowed_at = now
         self._reunited = float("-inf")
         self._reunion: float | None = None
-        self._doubted: set[bytes] = set()
+        self._telling: set[bytes] = set()
         self._outputs: list[ClaimOutput] = []
 
     # What should be
 
     def want(self, address: bytes, now: float, *, known: bool) -> None:
-        """This node should own the address. `known`: a member announced it before, so no stranger can hold it."""
+        """This node should own the address. `known`: another member owned it before, so it is not for a stranger's answer
+        to hold it back."""
         claim = self._claims.get(address)
         if claim is None:
             claim = self._claims[address] = _Claim(known=known)
             self._ask(address, claim, now, Reason.WANTED)
         elif claim.state is State.HANDING_OVER:
             self._move(address, claim, State.ANNOUNCING, Reason.WANTED)
-            self._doubt(address, claim, now)
+            self._go_on_telling(address, claim, now)
 
     def hand_over(self, address: bytes, to: bytes, now: float) -> None:
         """Another member, or ANYONE, should own the address: answer until it takes over."""
@@ -280,7 +282,7 @@ class ClaimBook:
         self._claims.clear()
         self._holders.clear()
         self._timers.clear()
-        self._doubted.clear()
+        self._telling.clear()
         self._reunion = None
 
     # What is heard
@@ -334,13 +336,15 @@ class ClaimBook:
 
     def offered(self, address: bytes, trailer: Trailer, now: float) -> None:
         """A member, verified, asks us to take an address over, which it answers for. Only where our own view wants it; of
-        two that offer it to each other, since their views differ, the one that ranks first goes on."""
+        two that offer it to each other, since their views differ, the one that ranks first goes on, if it is not leaving."""
         claim = self._claims.get(address)
         if claim is None:
             return
         if claim.state in (State.ASKING, State.HELD, State.CONFLICTED):
             self._announce(address, claim, Reason.TOLD_TO, now)
-        elif claim.state is State.HANDING_OVER and self._before(trailer, address):
+        elif claim.state is State.HANDING_OVER and (
+            claim.successor == ANYONE or self._before(trailer, address)
+        ):
             self._end(address, claim, Reason.TAKEN_OVER)
         elif claim.state in _ANSWERING and now - claim.contested >= OFFER_S / 2:
             # A cut has ended that we did not notice: the other goes on answering until it hears of us.
@@ -421,11 +425,11 @@ class ClaimBook:
                 self._question(address, claim, now)
             case State.ASKING:
                 self._judge(address, claim, now)
-            case State.ANNOUNCING if now < claim.since + DOUBT_S:
+            case State.ANNOUNCING if now < claim.since + TELL_S:
                 self._neighbours.announce(address)
-                self._wait(address, claim, now + DOUBT_AGAIN_S)
+                self._wait(address, claim, now + TELL_AGAIN_S)
             case State.ANNOUNCING:
-                self._doubted.discard(address)
+                self._telling.discard(address)
             case State.HELD | State.CONFLICTED:
                 self._ask(address, claim, now, Reason.WANTED)
             case State.HANDING_OVER if claim.let_go is not None and now >= claim.let_go:
@@ -501,15 +505,15 @@ class ClaimBook:
         claim.back_off = BACK_OFF_S[0]
         self._move(address, claim, State.ANNOUNCING, reason)
         if reason is not Reason.TOLD_TO:
-            self._doubt(address, claim, now)
+            self._go_on_telling(address, claim, now)
 
-    def _doubt(self, address: bytes, claim: _Claim, now: float) -> None:
+    def _go_on_telling(self, address: bytes, claim: _Claim, now: float) -> None:
         """Go on telling the members for a while: an owner or successor may have been there unheard. They ask nobody: a
         switch that suppresses broadcasts would answer from its cache."""
-        if len(self._doubted) < DOUBTED:
-            self._doubted.add(address)
+        if len(self._telling) < TOLD_AT_ONCE:
+            self._telling.add(address)
             claim.since = now
-            self._wait(address, claim, now + DOUBT_AGAIN_S)
+            self._wait(address, claim, now + TELL_AGAIN_S)
 
     def _hold(self, address: bytes, claim: _Claim, name: bytes, reason: Reason, now: float) -> None:
         """A member answers for it: ask that member for it until it lets go or falls silent."""
@@ -568,10 +572,10 @@ class ClaimBook:
             self._outputs.append(Announce(address))
         if state not in _ANSWERING and claim.state in _ANSWERING:
             self._outputs.append(Silence(address))
-        told = claim.state, claim.reason, claim.holder
+        before = claim.state, claim.reason, claim.holder
         claim.state, claim.reason, claim.holder, claim.due = state, reason, holder, None
-        self._doubted.discard(address)
-        if told != (state, reason, holder):
+        self._telling.discard(address)
+        if before != (state, reason, holder):
             self._outputs.append(Changed(address, state, reason, holder))
 
     def _held_by(self, name: bytes) -> Container[bytes]:

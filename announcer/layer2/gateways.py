@@ -1,6 +1,6 @@
 """The default gateway of each interface, from the kernel's tables as /proc shows them (proc(5), net/route and net/arp)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from announcer.layer2.interfaces import InterfaceView
@@ -10,6 +10,7 @@ _NEIGHBOURS: Final = "/proc/self/net/arp"
 _RTF_UP_GATEWAY: Final = 0x3
 _ATF_COM: Final = 0x2
 _FIELDS: Final = 8
+_NEIGHBOUR_FIELDS: Final = 6
 _MAC_BYTES: Final = 6
 
 
@@ -37,28 +38,46 @@ def parse_gateways(text: str) -> dict[str, bytes]:
     return {name: gateway for name, (_, gateway) in best.items()}
 
 
-def parse_neighbours(text: str) -> dict[tuple[str, bytes], bytes]:
-    """Return the MAC of each neighbour that the kernel has resolved, by interface name and address (4 bytes)."""
-    found: dict[tuple[str, bytes], bytes] = {}
+def parse_neighbours(text: str, wanted: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the MAC that the kernel has for the wanted neighbour (4 bytes, network order) of each interface, by its name.
+
+    No other line is looked at: there may be thousands, and hardware without such addresses among them.
+    """
+    shown = {name: ".".join(map(str, address)) for name, address in wanted.items()}
+    addresses = set(shown.values())
+    found: dict[str, bytes] = {}
     for line in text.splitlines()[1:]:
-        address, _, flags, mac, _, name = line.split()
-        if int(flags, 16) & _ATF_COM and len(raw := bytes.fromhex(mac.replace(":", ""))) == _MAC_BYTES:
-            found[name, bytes(map(int, address.split(".")))] = raw
+        if line.partition(" ")[0] not in addresses:
+            continue
+        fields = line.split()
+        if (
+            len(fields) != _NEIGHBOUR_FIELDS
+            or shown.get(fields[5]) != fields[0]
+            or not int(fields[2], 16) & _ATF_COM
+        ):
+            continue
+        if len(mac := bytes.fromhex(fields[3].replace(":", ""))) == _MAC_BYTES:
+            found[fields[5]] = mac
     return found
 
 
 def read_gateways(interfaces: Iterable[InterfaceView]) -> dict[int, Gateway]:
-    """Return the gateway of each of these interfaces that has one, by index; none where the tables cannot be read."""
+    """Return the gateway of each of these interfaces that has one, by index; none where the table cannot be read."""
+    views = list(interfaces)
     try:
         # Without pathlib: the responder process is to be small.
         with open(_ROUTES) as routes:
             gateways = parse_gateways(routes.read())
-        with open(_NEIGHBOURS) as neighbours:
-            macs = parse_neighbours(neighbours.read())
     except (OSError, ValueError):
         return {}
+    wanted = {view.name: gateways[view.name] for view in views if view.name in gateways}
+    try:
+        with open(_NEIGHBOURS) as neighbours:
+            macs = parse_neighbours(neighbours.read(), wanted)
+    except (OSError, ValueError):
+        macs = {}
     return {
-        view.index: Gateway(address, macs.get((view.name, address), b""))
-        for view in interfaces
-        if (address := gateways.get(view.name)) is not None
+        view.index: Gateway(wanted[view.name], macs.get(view.name, b""))
+        for view in views
+        if view.name in wanted
     }

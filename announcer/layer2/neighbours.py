@@ -29,7 +29,7 @@ WITNESSES: Final = 2
 _ASK_AGAIN_S: Final = 0.02
 GATEWAY_MISSES: Final = 4
 """Questions without an answer after which a gateway is not expected to answer any more, until it does."""
-GATEWAY_MOVED: Final = 2, 1.0
+GATEWAY_MOVED: Final = 2, 0.3
 """Questions without an answer, and seconds of that, after which a gateway may have another MAC: it is asked for by broadcast
 then. Both, because several are asked before an answer of a busy router can be there."""
 _NOWHERE: Final = b"\x00" * 6

@@ -21,6 +21,7 @@ _SO_ATTACH_FILTER = 26
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 """The number of sched_setattr(2), which the C library has no function for before glibc 2.41."""
 _SHORTEST_TURN_NS = 100_000
+_POINTER_BYTES = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -57,10 +58,11 @@ def take_short_turns() -> None:
     """Ask the scheduler for the shortest time slice: who wakes with a shorter one than whoever runs need not wait for the
     end of that one's.
 
-    Needs no privilege. Kernels before 6.12 do not know slices of ordinary processes and change nothing.
+    Needs no privilege. Kernels before 6.12 do not know slices of ordinary processes and change nothing. A process that was
+    given another policy keeps it.
     """
     number = _SCHED_SETATTR.get(os.uname().machine)
-    if number is None:
+    if number is None or struct.calcsize("P") != _POINTER_BYTES or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     # struct sched_attr: size, policy (SCHED_OTHER), flags, nice, priority, runtime, deadline, period

@@ -260,7 +260,7 @@ def test_what_is_announced_after_a_silence_or_again_is_told_for_a_while(handed_o
     bench.meet()
     bench.own()
     if handed_over:
-        bench.run(claims.DOUBT_S + 1.0)
+        bench.run(claims.TELL_S + 1.0)
         bench.book.hand_over(VIP, OTHER, bench.now)
         bench.want()
     bench.told.clear()
@@ -278,7 +278,7 @@ def test_few_addresses_are_told_of_for_a_while() -> None:
     bench.run(0.2)
     assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
     bench.run(5.0)
-    assert len(set(bench.told)) == claims.DOUBTED
+    assert len(set(bench.told)) == claims.TOLD_AT_ONCE
 
 
 @pytest.mark.parametrize("first", [False, True])

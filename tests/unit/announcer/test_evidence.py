@@ -129,11 +129,15 @@ def test_gateways_are_read_from_the_routing_table() -> None:
     assert parse_gateways("") == {}
 
 
-def test_neighbours_are_read_as_far_as_the_kernel_has_resolved_them() -> None:
+def test_of_the_kernels_neighbours_only_the_gateways_are_read() -> None:
     text = (
         "IP address       HW type     Flags       HW address            Mask     Device\n"
         "198.18.0.1       0x1         0x2         02:00:00:00:01:01     *        eth0\n"
-        "198.18.0.9       0x1         0x0         00:00:00:00:00:00     *        eth0\n"
+        "198.18.0.1       0x1         0x2         02:00:00:00:01:02     *        eth1\n"
+        "198.19.0.1       0x1         0x0         00:00:00:00:00:00     *        eth2\n"
+        "198.18.0.9       0x3         0x6         N0CALL-1     *        ax0\n"
+        "198.18.0.8       0x300       0x6              *        tun0\n"
     )
-    assert parse_neighbours(text) == {("eth0", bytes([198, 18, 0, 1])): bytes.fromhex("020000000101")}
-    assert parse_neighbours("") == {}
+    gateway, other = bytes([198, 18, 0, 1]), bytes([198, 19, 0, 1])
+    assert parse_neighbours(text, {"eth0": gateway, "eth2": other}) == {"eth0": bytes.fromhex("020000000101")}
+    assert parse_neighbours("", {"eth0": gateway}) == {}

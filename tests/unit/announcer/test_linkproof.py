@@ -173,7 +173,7 @@ def test_a_gateway_that_is_slow_to_answer_is_not_asked_by_broadcast() -> None:
     bench.run(6.0)
     bench.asked.clear()
     for step in range(10):
-        bench.neighbours.ask_witnesses(2, bytes(8), bench.now + 0.09 * step)
+        bench.neighbours.ask_witnesses(2, bytes(8), bench.now + 0.025 * step)
     frames = [arp.parse(frame) for _, frame in bench.neighbours.frames]
     asked = [frame for frame in frames if isinstance(frame, ArpFrame) and frame.target_ip == GATEWAY]
     assert len(asked) == 10
