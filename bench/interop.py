@@ -65,7 +65,7 @@ def table(text: bytes) -> list[str]:
     kinds = {
         name: [figures for kind, figures in rings if kind.startswith(name)] for name in ("memberlist", "serf")
     }
-    head = ["seconds, lowest to highest", *(f"{name}, {len(those)} rings" for name, those in kinds.items())]
+    head = ["seconds, lowest to highest", *(f"{name}, rings: {len(those)}" for name, those in kinds.items())]
     rows = [
         [words, *(spread(ring[what] for ring in those if what in ring) for those in kinds.values())]
         for what, words in WHAT.items()

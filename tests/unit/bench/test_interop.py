@@ -20,7 +20,7 @@ def test_each_kind_has_its_column_and_the_lossy_rings_are_summed() -> None:
     rings = [{"memberlist 0.1.7": _RING, "memberlist 0.7.0": slow, "serf": _RING}]
     found = interop.Facts("0123456789ab", rings, {"memberlist 0.1.7": _LOSSY, "serf": _LOSSY})
     lines = interop.table(msgspec.json.encode(found))
-    assert lines[0] == "| seconds, lowest to highest | memberlist, 2 rings | serf, 1 rings |"
+    assert lines[0] == "| seconds, lowest to highest | memberlist, rings: 2 | serf, rings: 1 |"
     assert "| … everybody knows | 1.00 to 6.50 | 1.00 to 1.00 |" in lines
     assert lines[-1].startswith("2 rings with loss and stalls, 600 s long: 800 stalls, 0 false deaths")
 
