@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from bench import arp, decide, new_service, simspeed, speaker_rest
+from bench.facts import between
 from chaos.results import Figure
 
 ROOT: Final = Path(__file__).parent.parent
@@ -169,9 +170,7 @@ def render() -> None:
     for name, make in TABLES.items():
         file = RESULTS / f"{name}.json"
         if file.exists():
-            head, _, rest = page.partition(begin(name))
-            _, _, tail = rest.partition(END)
-            page = head + begin(name) + "\n" + "\n".join(make(file.read_bytes())) + "\n\n" + END + tail
+            page = between(page, begin(name), END, "\n".join(make(file.read_bytes())))
     PAGE.write_text(page)
 
 

@@ -1,4 +1,4 @@
-"""The file that a measurement leaves: its facts, headed by the commit that was measured."""
+"""The file that a measurement leaves: its facts, headed by the commit that was measured. And how a page shows them."""
 
 import json
 from collections.abc import Mapping
@@ -18,3 +18,10 @@ def commit() -> str:
 def write(file: Path, measured: str, facts: Mapping[str, object]) -> None:
     """Write the facts of the commit `measured` as JSON."""
     file.write_text(json.dumps({"commit": measured, **facts}, indent=2) + "\n")
+
+
+def between(page: str, begin: str, end: str, text: str) -> str:
+    """The page with other text between two marks."""
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}\n{text}\n\n{end}{tail}"

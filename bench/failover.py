@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from bench.facts import between
 from chaos.report import cell, label
 from chaos.results import Result
 from chaos.scenarios import SCENARIOS
@@ -222,13 +223,6 @@ def scenarios() -> list[str]:
         words = f"{plan.repeat} run{'s' if plan.repeat > 1 else ''}{nodes}{lasts}"
         lines.append(f"| {name} | {scenario.summary} | {'; '.join(bounds) or '-'} | {words} |")
     return lines
-
-
-def between(page: str, begin: str, end: str, text: str) -> str:
-    """The page with other text between two marks."""
-    head, _, rest = page.partition(begin)
-    _, _, tail = rest.partition(end)
-    return f"{head}{begin}\n{text}\n\n{end}{tail}"
 
 
 def complaints(found: Iterable[Result]) -> list[str]:

@@ -261,7 +261,6 @@ def do(job: Job, windows: int, seed: int) -> Found:
 
 def upper(count: int) -> float:
     """95 % upper bound of the mean of a Poisson count."""
-
     return mean_where(count, 0.05, max(1e-9, float(count)), count + 10.0 + 5.0 * math.sqrt(count))
 
 

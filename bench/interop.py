@@ -44,7 +44,7 @@ WHAT: Final = {
 """What the tests measure, in words."""
 
 
-class Facts(msgspec.Struct):
+class Facts(msgspec.Struct, frozen=True):
     """Seconds of each ring by what was measured, one mapping a repetition; counts of each lossy ring."""
 
     commit: str
@@ -90,10 +90,8 @@ def table(text: bytes) -> list[str]:
 
 def render() -> None:
     """Put the result into the page."""
-    begin = cost.begin("interop")
-    head, _, rest = PAGE.read_text().partition(begin)
-    _, _, tail = rest.partition(cost.END)
-    PAGE.write_text(head + begin + "\n" + "\n".join(table(RESULT.read_bytes())) + "\n\n" + cost.END + tail)
+    text = "\n".join(table(RESULT.read_bytes()))
+    PAGE.write_text(facts.between(PAGE.read_text(), cost.begin("interop"), cost.END, text))
 
 
 def run(test: str, left: str, loss_s: float) -> object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 
 from chaos.scenarios.model import ALWAYS, Scenario
@@ -52,71 +54,64 @@ DETECTED_BY = frozenset({"memberDead", "memberLeft"})
 """Log events that mean: the ring knows."""
 _SEVERAL = {**ALWAYS, "outage_s": 1.5, "back_s": 1.5}
 
+_OFF = Scenario(
+    name="",
+    summary="",
+    fault=power_off,
+    after=power_on,
+    detected_by=DETECTED_BY,
+    down_after=True,
+)
+"""What all of them have in common."""
+
 SCENARIOS = (
-    Scenario(
+    replace(
+        _OFF,
         name="power-off",
         summary="the owner's data and management ports go dead in one step, carrier stays up, then all its processes die",
-        fault=power_off,
-        after=power_on,
-        detected_by=DETECTED_BY,
-        down_after=True,
         promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
         typical={"outage_s": 0.65},
         in_tests=True,
     ),
-    Scenario(
+    replace(
+        _OFF,
         name="power-off-three",
         summary="the same with --fast-lane-misses=3 on all speakers",
-        fault=power_off,
-        after=power_on,
-        detected_by=DETECTED_BY,
-        down_after=True,
         speaker_flags=("--fast-lane-misses=3",),
         promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
         typical={"outage_s": 0.55},
     ),
-    Scenario(
+    replace(
+        _OFF,
         name="power-off-200",
         summary="the owner of 200 addresses loses power",
-        fault=power_off,
-        after=power_on,
-        detected_by=DETECTED_BY,
-        down_after=True,
         services=200,
         one_owner=True,
         promise=_SEVERAL,
     ),
-    Scenario(
+    replace(
+        _OFF,
         name="power-off-two",
         summary="two of five nodes lose power at once",
-        fault=power_off,
-        after=power_on,
-        detected_by=DETECTED_BY,
-        down_after=True,
         victims=_two,
         nodes=5,
         services=8,
         promise=_SEVERAL,
     ),
-    Scenario(
+    replace(
+        _OFF,
         name="power-off-half",
         summary="half of six nodes lose power at once",
-        fault=power_off,
-        after=power_on,
-        detected_by=DETECTED_BY,
-        down_after=True,
         victims=_half,
         nodes=6,
         services=8,
         promise=_SEVERAL,
     ),
-    Scenario(
+    replace(
+        _OFF,
         name="power-off-backend",
         summary="the owner loses power with a backend on it, whose endpoint is removed once its Lease is 40 s old",
         fault=_until_removed,
-        after=power_on,
-        detected_by=DETECTED_BY,
-        down_after=True,
         keeps_backends=True,
         flows=50,
         # Kubernetes gives a node up when its Lease is 40 s old, and looks every few seconds.
