@@ -22,8 +22,7 @@ _ARP_FOR_IPV4 = struct.pack("!HHHBB", 0x0806, 1, 0x0800, 6, 4)
 _READ = struct.Struct("!6s6s8xH6s4s6s4s")
 _WRITE = struct.Struct(f"!6s6s8sH6s4s6s4s{MINIMUM_FRAME - _READ.size}x")
 _SENDER_IP = slice(28, 32)
-_new = tuple.__new__
-"""Makes an ArpFrame without the detour through Python that a call of the class is: whoever asks waits for it."""
+_TARGET_IP = slice(38, 42)
 
 
 class DropReason(StrEnum):
@@ -82,8 +81,12 @@ def parse(frame: bytes) -> ArpFrame | DropReason:
 
     Returns TRUNCATED, VLAN_TAGGED or MALFORMED where there is no ARP packet for IPv4 over Ethernet.
     """
-    if frame[12:20] == _ARP_FOR_IPV4 and len(frame) >= _READ.size:
-        return _new(ArpFrame, _READ.unpack_from(frame))
+    if frame[12:20] != _ARP_FOR_IPV4 or len(frame) < _READ.size:
+        return _unreadable(frame)
+    return ArpFrame._make(_READ.unpack_from(frame))
+
+
+def _unreadable(frame: bytes) -> DropReason:
     if frame[12:_HEADER_BYTES] in _ETHERTYPES_VLAN:
         return DropReason.VLAN_TAGGED
     return DropReason.TRUNCATED if len(frame) < _READ.size else DropReason.MALFORMED
@@ -94,31 +97,32 @@ def sender_ip(frame: bytes) -> bytes:
     return frame[_SENDER_IP]
 
 
-def answer(frame: bytes, *, mac: bytes, announced: Container[bytes]) -> ArpFrame | DropReason:
-    """Decide on one received frame: the reply to send on the same interface, or why there is none.
+def target_ip(frame: bytes) -> bytes:
+    """The target address of a frame that was encoded or read without complaint."""
+    return frame[_TARGET_IP]
+
+
+def answer(frame: bytes, mac: bytes, announced: Container[bytes]) -> bytes | DropReason:
+    """Decide on one received frame: the reply to send on the same interface, or why there is none. Never raises.
 
     Answered is a request whose Ethernet destination is broadcast or exactly `mac` and whose target is in `announced`;
     probes (sender 0.0.0.0, RFC 5227) and gratuitous requests of others are requests like any. The reply goes to the
     sender MAC of the ARP packet. MetalLB internal/layer2/arp.go; the group-address check is RFC 1812 3.3.2.
     """
-    request = parse(frame)
-    return request if isinstance(request, DropReason) else reply_to(request, mac=mac, announced=announced)
-
-
-def reply_to(request: ArpFrame, *, mac: bytes, announced: Container[bytes]) -> ArpFrame | DropReason:
-    """Decide like `answer` on a frame that was read."""
-    if request.operation != REQUEST:
+    if frame[12:20] != _ARP_FOR_IPV4 or len(frame) < _READ.size:
+        return _unreadable(frame)
+    destination, source, operation, asker, asker_ip, _, target = _READ.unpack_from(frame)
+    if operation != REQUEST:
         return DropReason.NOT_REQUEST
-    if request.destination not in (BROADCAST, mac):
+    if destination not in (BROADCAST, mac):
         return DropReason.ETHERNET_DESTINATION
-    if request.target_ip not in announced:
+    if target not in announced:
         return DropReason.NOT_ANNOUNCED
-    if mac in (request.source, request.sender_mac):
+    if mac in (source, asker):
         return DropReason.OWN_FRAME
-    if request.sender_mac[0] & 1:
+    if asker[0] & 1:
         return DropReason.MALFORMED
-    asker = request.sender_mac
-    return _new(ArpFrame, (asker, mac, REPLY, mac, request.target_ip, asker, request.sender_ip))
+    return _WRITE.pack(asker, mac, _ARP_FOR_IPV4, REPLY, mac, target, asker, asker_ip)
 
 
 def gratuitous(operation: int, *, mac: bytes, address: bytes) -> ArpFrame:

@@ -45,6 +45,10 @@ class Counts:
             self._tallies = dict(announced)
         return self._tallies.setdefault(address, Tally())
 
+    def of(self, address: bytes) -> Tally | None:
+        """The counters of an address that is announced or was, as far as they are kept."""
+        return self._tallies.get(address)
+
     def moved(self, address: bytes, now: float) -> None:
         """The counters of an address changed."""
         self._moved.add(address)
@@ -68,11 +72,11 @@ class Counts:
         else:
             self._moved.difference_update(told)
             self._plan(now)
-        return Counters({IPv4Address(a): self._of(a) for a in told}, dict(self._drops))
+        return Counters({IPv4Address(a): self._told(a) for a in told}, dict(self._drops))
 
     def _plan(self, now: float) -> None:
         self.report_at = max(now, self._reported + REPORT_S)
 
-    def _of(self, address: bytes) -> AddressCounters:
+    def _told(self, address: bytes) -> AddressCounters:
         tally = self._tallies.get(address) or Tally()
         return AddressCounters(tally.requests, tally.responses, tally.gratuitous)

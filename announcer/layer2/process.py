@@ -12,9 +12,9 @@ import select
 import signal
 import socket
 import struct
-import time
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final
 
 from announcer.layer2 import privileges
@@ -25,12 +25,12 @@ from announcer.layer2.netlink import RouteSocket
 from announcer.layer2.responder import ArpResponder
 
 _ETHERTYPE_ARP = 0x0806
+_OTHERHOST: Final = socket.PACKET_OTHERHOST
 _FRAME_BYTES = 128
 _TICK_S = 0.1
 """Longest sleep: short against the gap that the core takes for a stall."""
 _RETRY_S = 1.0
 _COMMANDS_A_PASS = 4
-_FRAMES_A_PASS = 32
 _FRAMES_A_DRAIN = 4_096
 
 _ARP: Final = b"".join(
@@ -103,41 +103,60 @@ class _Loop:
     def __init__(self, link: socket.socket, exclude: re.Pattern[str] | None) -> None:
         self._link = link
         self._exclude = exclude
-        self._core = ArpResponder(now=time.monotonic(), entropy=os.urandom)
+        self._core = ArpResponder(now=monotonic(), entropy=os.urandom)
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN)
         self._routes: RouteSocket | None = None
         self._sockets: dict[int, socket.socket] = {}
-        self._by_descriptor: dict[int, int] = {}
+        self._receivers: dict[int, tuple[int, socket.socket]] = {}
         self._failed: dict[str, str] = {}
         self._making_known = False
-        self._turn_at = time.monotonic()
+        self._turn_at = monotonic()
         self._retry_at: float | None = self._turn_at
         self._unsent: deque[bytes] = deque()
 
     def run(self) -> None:
         """Run until the speaker closes its end. Raises ConnectionError where it broke."""
-        while True:
-            ready = self._poll.poll(self._timeout_ms())
-            if not self._only_answers(ready) and not self._turn({descriptor for descriptor, _ in ready}):
-                return
+        while self._turn(self._answer()):
+            pass
 
-    def _only_answers(self, ready: list[tuple[int, int]]) -> bool:
-        """Answer what is asked on one interface, where nothing else is to be done; whether that was so.
+    def _answer(self) -> set[int]:
+        """Answer what is asked until there is something else to do; returns the descriptors that are ready then.
 
-        Whoever asks waits for every line of Python, each of which has left the processor's caches since the last request.
+        Whoever asks waits for each line of it, which has left the processor's caches since the last request; also for those
+        after the reply, where the kernel has this process run on the processor of who asks.
         """
-        if len(ready) != 1 or time.monotonic() >= self._turn_at:
-            return False
-        index = self._by_descriptor.get(ready[0][0])
-        if index is None:
-            return False
-        self._read_frames(index, _FRAMES_A_PASS)
-        return not self._core.busy and not self._core.stalled
+        poll, receivers, core, turn_at = self._poll.poll, self._receivers, self._core, self._turn_at
+        now = turn_at if core.stalled else monotonic()
+        while True:
+            ready = poll((turn_at - now) * 1000 if now < turn_at else 0)
+            turn = not ready
+            for descriptor, _ in ready:
+                if descriptor not in receivers:
+                    turn = True
+                    continue
+                index, receiver = receivers[descriptor]
+                try:
+                    frame, sender = receiver.recvfrom(_FRAME_BYTES)
+                except OSError as error:
+                    self._reading_failed(index, error)
+                    turn = True
+                    continue
+                now = monotonic()
+                reply = core.receive_frame(index, frame, sender[2] == _OTHERHOST, now)
+                if reply is not None:
+                    try:
+                        receiver.send(reply)
+                    except OSError:
+                        core.reply_sent(index, frame, success=False)
+                    else:
+                        core.reply_sent(index, frame, success=True)
+            if turn or now >= turn_at or core.busy or core.stalled:
+                return {descriptor for descriptor, _ in ready}
 
     def _turn(self, ready: set[int]) -> bool:
         """Do everything that is to be done. False once the speaker has closed its end."""
-        now = time.monotonic()
+        now = monotonic()
         self._core.observe(now)
         # A speaker that takes no events is not listened to: its lease runs out.
         listen = not self._unsent and (self._core.stalled or self._link.fileno() in ready)
@@ -149,12 +168,9 @@ class _Loop:
             self._retry(now)
         if self._core.stalled:
             for index in list(self._sockets):
-                self._read_frames(index, _FRAMES_A_DRAIN)
-            self._core.resume(time.monotonic())
-        else:
-            for descriptor in ready & self._by_descriptor.keys():
-                self._read_frames(self._by_descriptor[descriptor], _FRAMES_A_PASS)
-        now = time.monotonic()
+                self._drain(index)
+            self._core.resume(monotonic())
+        now = monotonic()
         self._core.handle_timer(now)
         self._send_questions()
         self._send_gratuitous(now)
@@ -165,11 +181,6 @@ class _Loop:
         deadlines = (now + _TICK_S, self._core.next_deadline(), self._retry_at)
         self._turn_at = min(deadline for deadline in deadlines if deadline is not None)
         return True
-
-    def _timeout_ms(self) -> int:
-        if self._core.stalled:
-            return 0
-        return max(0, math.ceil((self._turn_at - time.monotonic()) * 1000))
 
     def _read_commands(self, now: float) -> bool:
         """Take in what the speaker said; after a stall all of it. False at the end of the connection."""
@@ -247,13 +258,13 @@ class _Loop:
             return False
         self._failed.pop(view.name, None)
         self._sockets[view.index] = opened
-        self._by_descriptor[opened.fileno()] = view.index
+        self._receivers[opened.fileno()] = view.index, opened
         self._poll.register(opened, select.POLLIN)
         return True
 
     def _close_socket(self, index: int) -> None:
         closed = self._sockets.pop(index)
-        del self._by_descriptor[closed.fileno()]
+        del self._receivers[closed.fileno()]
         self._poll.unregister(closed)
         closed.close()
 
@@ -262,27 +273,22 @@ class _Loop:
             self._failed[interface] = detail
             self._core.interface_failed(interface, detail)
 
-    def _read_frames(self, index: int, limit: int) -> None:
+    def _drain(self, index: int) -> None:
+        """Hand in what queued up over a stall; none of it is answered."""
         receiver = self._sockets[index]
-        for _ in range(limit):
+        for _ in range(_FRAMES_A_DRAIN):
             try:
                 frame, sender = receiver.recvfrom(_FRAME_BYTES)
-            except (BlockingIOError, InterruptedError):
-                return
             except OSError as error:
                 self._reading_failed(index, error)
                 return
-            now = time.monotonic()
-            foreign = sender[2] == socket.PACKET_OTHERHOST
-            reply = self._core.receive_frame(index, frame, foreign=foreign, now=now)
-            if reply is not None:
-                self._core.reply_sent(reply, success=_send(receiver, reply), now=now)
+            self._core.receive_frame(index, frame, sender[2] == _OTHERHOST, monotonic())
 
     def _reading_failed(self, index: int, error: OSError) -> None:
-        """Give up the socket unless its link is merely down, which netlink tells as well."""
-        now = time.monotonic()
-        if error.errno == errno.ENETDOWN:
+        """Give up the socket unless nothing is left to read or its link is merely down, which netlink tells as well."""
+        if isinstance(error, (BlockingIOError, InterruptedError)) or error.errno == errno.ENETDOWN:
             return
+        now = monotonic()
         self._core.read_failed(now)
         self._close_socket(index)
         self._retry_at = now + _RETRY_S
@@ -295,7 +301,7 @@ class _Loop:
 
     def _send_gratuitous(self, now: float) -> None:
         for due, frame in self._core.take_frames(now):
-            now = time.monotonic()
+            now = monotonic()
             if self._core.observe(now):
                 return
             sender = self._sockets.get(due.interface)

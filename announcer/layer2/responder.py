@@ -49,7 +49,7 @@ from announcer.layer2.messages import (
 from announcer.layer2.neighbours import Neighbours, Outgoing
 from announcer.layer2.requesters import Requester, Requesters
 from announcer.layer2.reunion import Reunion
-from announcer.layer2.signed import FLAG_GO, Kind, Signer, Trailer
+from announcer.layer2.signed import FLAG_GO, MAGIC, MARK, Kind, Signer, Trailer
 
 LEASE_S = 1.5
 GAP_S = 0.25
@@ -59,6 +59,9 @@ FRAMES_AT_ONCE = 64
 """Gratuitous frames between two looks at the requests that wait."""
 ALARM_S = 60.0
 """Seconds between two ForeignAnswer events for the same address and MAC at least."""
+SETTLE_S = 0.1
+"""Seconds that counting a request may wait."""
+_MAX_UNSETTLED = 256
 MAX_ALARMED = 1_000
 """Pairs of address and MAC of which it is remembered when they were told."""
 
@@ -83,8 +86,9 @@ class ArpResponder:
         self.stalled = False
         """Frames that arrive are dropped until `resume`: they queued up while this process did not run."""
         self.busy = False
-        """A frame had more to it than its reply: `handle_timer` and what comes after it must not wait for the deadline."""
-        self._answered: tuple[int, ArpFrame] | None = None
+        """A frame had more to it than its reply, or many wait to be counted: `handle_timer` and what comes after it must not
+        wait for the deadline."""
+        self._unsettled: list[tuple[int, bytes, bool]] = []
         self._lease_s = lease_s
         self._gap_s = gap_s
         self._ran = now
@@ -134,6 +138,7 @@ class ArpResponder:
 
     def receive_command(self, command: Command, *, now: float) -> None:
         """Follow the speaker: change the table, renew the lease. Commands of an epoch that ended are ignored."""
+        self._settle(now)
         match command:
             case Introduce(name=name, keys=keys):
                 self._neighbours.introduce(Signer(name, keys), now)
@@ -218,35 +223,56 @@ class ArpResponder:
         """Report that an interface cannot be used."""
         self._outputs.append(InterfaceFailed(interface, detail))
 
-    def receive_frame(self, interface: int, frame: bytes, *, foreign: bool, now: float) -> bytes | None:
+    def receive_frame(self, interface: int, frame: bytes, foreign: bool, now: float) -> bytes | None:
         """Decide on a frame; returns the reply to send on the same interface, if any. Report it to `reply_sent`.
 
         `foreign`: the kernel holds it for somebody else's although the destination is ours; it does so with frames of a
         VLAN that is not configured here, whose tag it has taken off.
         """
-        self.observe(now)
-        self._expire_if_due(now)
-        self._answered = None
-        reply = self._verdict(interface, frame, foreign, now)
+        # Whoever asks waits for each line up to the reply, since by the next request it has left the processor's caches.
+        # So what is done here for an ordinary request is no more than it needs.
+        if now > self._ran + self._gap_s:
+            self.observe(now)
+        self._ran = now
+        if self._lease_ends is not None and now > self._lease_ends:
+            self._expire(now)
+        view = self._interfaces.get(interface)
+        if view is None:
+            reply: bytes | DropReason = DropReason.CLOSED
+        elif self.stalled:
+            reply = DropReason.STALLED
+        else:
+            reply = arp.answer(frame, view.mac, self._table)
+            if foreign or isinstance(reply, DropReason) or frame[MARK] == MAGIC:
+                reply = self._look_closer(interface, frame, reply, foreign, now)
         if isinstance(reply, DropReason):
             self._counts.drop(reply, now)
             return None
         return reply
 
-    def reply_sent(self, reply: bytes, *, success: bool, now: float) -> None:
-        """Take note of what became of a reply, and now that it is on its way, of who asked."""
-        address = arp.sender_ip(reply)
-        tally = self._table.get(address)
-        if self._answered is not None:
-            self._requesters.hear(*self._answered, now)
-            self._answered = None
+    def reply_sent(self, interface: int, request: bytes, *, success: bool) -> None:
+        """Take note of what became of the reply to a request. Counting waits for `handle_timer`: the next to ask does not."""
+        self._unsettled.append((interface, request, success))
+        if len(self._unsettled) >= _MAX_UNSETTLED:
+            self.busy = True
+
+    def _settle(self, now: float) -> None:
+        """Count the requests that were answered, and take note of who asked."""
+        if not self._unsettled:
+            return
+        unsettled, self._unsettled = self._unsettled, []
+        for interface, request, success in unsettled:
+            address = arp.target_ip(request)
+            tally = self._counts.of(address)
             if tally is not None:
                 tally.requests += 1
-        if tally is not None:
-            tally.responses += success
-            self._counts.moved(address, now)
-        if not success:
-            self._counts.drop(DropReason.ERROR, now)
+                tally.responses += success
+                self._counts.moved(address, now)
+            if not success:
+                self._counts.drop(DropReason.ERROR, now)
+            heard = arp.parse(request)
+            if isinstance(heard, ArpFrame) and request[MARK] != MAGIC:
+                self._requesters.hear(interface, heard, now)
 
     def read_failed(self, now: float) -> None:
         """Take note that a frame could not be read."""
@@ -303,12 +329,14 @@ class ArpResponder:
             self._link.next_deadline(),
             self._watch_at if len(self._claims) else None,
             self._neighbours.next_deadline(),
+            self._ran + SETTLE_S if self._unsettled else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due: an overdue lease, questions, reports. After a stall: only once the commands were handed in."""
         self._expire_if_due(now)
+        self._settle(now)
         self._claims.handle_timer(now)
         self._questions.handle_timer(now)
         self._watch_links(now)
@@ -347,24 +375,20 @@ class ArpResponder:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def _verdict(self, interface: int, frame: bytes, foreign: bool, now: float) -> bytes | DropReason:
-        """The reply to a frame, or why there is none."""
-        view = self._interfaces.get(interface)
-        if view is None:
-            return DropReason.CLOSED
-        if self.stalled:
-            return DropReason.STALLED
+    def _look_closer(
+        self, interface: int, frame: bytes, reply: bytes | DropReason, foreign: bool, now: float
+    ) -> bytes | DropReason:
+        """Take in what else a frame tells; the reply to it, or why there is none. `reply`: as if nothing were special."""
+        if foreign:
+            return reply if isinstance(reply, DropReason) else DropReason.VLAN_TAGGED
         heard = arp.parse(frame)
         if isinstance(heard, DropReason):
             return heard
-        if foreign:
-            verdict = arp.reply_to(heard, mac=view.mac, announced=self._table)
-            return verdict if isinstance(verdict, DropReason) else DropReason.VLAN_TAGGED
         trailer = signed.read(frame) if self._neighbours.signer is not None else None
         if trailer is not None:
             self.busy = True
             if trailer.kind is Kind.QUESTION:
-                return self._answer_question(interface, heard, trailer, now)
+                return self._answer_question(interface, frame, reply, trailer, now)
             self._receive_signed(interface, heard, trailer, now)
             return DropReason.SIGNED
         if heard.operation == arp.REPLY:
@@ -373,42 +397,39 @@ class ArpResponder:
             if self._neighbours.is_home(interface, heard.sender_ip):
                 self._claims.answered_unsigned(heard, now)
             self._follow(now)
-        reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
         if isinstance(reply, DropReason):
             self._requesters.hear(interface, heard, now)
-            return reply
-        # Whoever asks waits: what is to be remembered of it waits for `reply_sent`.
-        self._answered = interface, heard
-        return reply.encode()
+        return reply
 
     def _answer_question(
-        self, interface: int, heard: ArpFrame, trailer: Trailer, now: float
+        self, interface: int, frame: bytes, reply: bytes | DropReason, trailer: Trailer, now: float
     ) -> bytes | DropReason:
         """Answer a member's question with a signature: for an address announced here, or for ourselves."""
-        signer = self._neighbours.signer
-        assert signer is not None
+        target = arp.target_ip(frame)
+        at_home = self._neighbours.is_home(interface, target)
+        if isinstance(reply, bytes):
+            go = at_home and self._claims.asked(target, trailer, now)
+            return self._sign_answer(reply, trailer, flags=FLAG_GO if go else 0)
+        if reply is not DropReason.NOT_ANNOUNCED:
+            return reply
         view = self._interfaces[interface]
-        reply = arp.reply_to(heard, mac=view.mac, announced=self._table)
-        at_home = self._neighbours.is_home(interface, heard.target_ip)
-        if isinstance(reply, DropReason):
-            if reply is not DropReason.NOT_ANNOUNCED:
-                return reply
-            own = {address.packed for address in view.addresses}
-            if heard.target_ip not in own:
-                if at_home:
-                    self._claims.asked(heard.target_ip, trailer, now)
-                    self._follow(now)
-                return reply
-            if now > self._renewed + self._lease_s:
-                # Whoever decides here stands still: this member does not live as those who ask mean it.
-                return reply
-            reply = arp.reply_to(heard, mac=view.mac, announced=own)
-            if isinstance(reply, DropReason):
-                return reply
-            return signer.sign(reply, Kind.ANSWER, nonce=trailer.proof)
-        go = at_home and self._claims.asked(heard.target_ip, trailer, now)
-        self._count_request(reply.sender_ip, now)
-        return signer.sign(reply, Kind.ANSWER, flags=FLAG_GO if go else 0, nonce=trailer.proof)
+        own = {address.packed for address in view.addresses}
+        if target not in own:
+            if at_home:
+                self._claims.asked(target, trailer, now)
+                self._follow(now)
+            return reply
+        if now > self._renewed + self._lease_s:
+            # Whoever decides here stands still: this member does not live as those who ask mean it.
+            return reply
+        reply = arp.answer(frame, view.mac, own)
+        return reply if isinstance(reply, DropReason) else self._sign_answer(reply, trailer)
+
+    def _sign_answer(self, reply: bytes, question: Trailer, *, flags: int = 0) -> bytes:
+        signer, answer = self._neighbours.signer, arp.parse(reply)
+        assert signer is not None
+        assert isinstance(answer, ArpFrame)
+        return signer.sign(answer, Kind.ANSWER, flags=flags, nonce=question.proof)
 
     def _receive_signed(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
         signer = self._neighbours.signer
@@ -544,7 +565,3 @@ class ArpResponder:
         for unannounced in self._unannounced.values():
             unannounced.discard(address)
         self._outputs.append(Withdrawn(IPv4Address(address)))
-
-    def _count_request(self, address: bytes, now: float) -> None:
-        self._table[address].requests += 1
-        self._counts.moved(address, now)

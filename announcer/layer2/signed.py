@@ -22,10 +22,11 @@ from announcer.layer2.arp import MINIMUM_FRAME, ArpFrame
 
 NONCE_BYTES: Final = 8
 NO_NONCE: Final = bytes(NONCE_BYTES)
-
-_MAGIC: Final = b"vr"
+MAGIC: Final = b"vr"
 _TRAILER: Final = struct.Struct("!2sB4s3s8s")
 _OFFSET: Final = MINIMUM_FRAME - _TRAILER.size
+MARK: Final = slice(_OFFSET, _OFFSET + len(MAGIC))
+"""Where a frame with a trailer has MAGIC."""
 _MAC_BYTES: Final = 8
 _PURPOSE: Final = b"vipring claims 1"
 
@@ -79,7 +80,7 @@ def claim_key(ring_key: bytes) -> bytes:
 
 def read(frame: bytes) -> Trailer | None:
     """Return the trailer of a frame, None where there is none. Nothing is verified. Never raises."""
-    if frame[_OFFSET : _OFFSET + 2] != _MAGIC or len(frame) < MINIMUM_FRAME:
+    if frame[MARK] != MAGIC or len(frame) < MINIMUM_FRAME:
         return None
     _, kind, name, place, proof = _TRAILER.unpack_from(frame, _OFFSET)
     try:
@@ -123,7 +124,7 @@ class Signer:
 
 def _with_trailer(frame: ArpFrame, trailer: Trailer) -> bytes:
     kind, flags, *rest = trailer
-    return frame.encode()[:_OFFSET] + _TRAILER.pack(_MAGIC, kind | flags << 4, *rest)
+    return frame.encode()[:_OFFSET] + _TRAILER.pack(MAGIC, kind | flags << 4, *rest)
 
 
 def _signature(key: bytes, frame: ArpFrame, trailer: Trailer, nonce: bytes) -> bytes:

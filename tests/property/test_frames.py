@@ -38,11 +38,12 @@ def test_what_is_built_is_read_again(frame: ArpFrame) -> None:
 @given(st.binary(max_size=200) | near_frames())
 @example(b"\x81\x00" * 7)
 def test_any_bytes_get_a_verdict(data: bytes) -> None:
-    verdict = arp.answer(data, mac=MAC, announced={VIP})
-    if isinstance(verdict, DropReason):
+    reply = arp.answer(data, MAC, {VIP})
+    if isinstance(reply, DropReason):
         return
-    asked = arp.parse(data)
+    asked, verdict = arp.parse(data), arp.parse(reply)
     assert isinstance(asked, ArpFrame)
+    assert isinstance(verdict, ArpFrame)
     assert asked.operation == arp.REQUEST
     assert asked.destination in (arp.BROADCAST, MAC)
     assert asked.target_ip == verdict.sender_ip == VIP

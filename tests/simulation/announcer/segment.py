@@ -263,7 +263,7 @@ class Node:
     def _take(self, frame: bytes) -> None:
         reply = self.core.receive_frame(1, frame, foreign=False, now=self.now)
         if reply is not None:
-            self.core.reply_sent(reply, success=True, now=self.now)
+            self.core.reply_sent(1, frame, success=True)
             self.segment.send(self, reply)
 
     def wake(self, life: object, due: float) -> None:

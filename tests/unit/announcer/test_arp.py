@@ -31,8 +31,16 @@ def padded(frame: Ether) -> bytes:
     return bytes(frame).ljust(arp.MINIMUM_FRAME, b"\0")
 
 
-def verdict(frame: bytes) -> ArpFrame | DropReason:
-    return arp.answer(frame, mac=MAC, announced=ANNOUNCED)
+def verdict(frame: bytes) -> bytes | DropReason:
+    return arp.answer(frame, MAC, ANNOUNCED)
+
+
+def answer(frame: bytes) -> ArpFrame:
+    reply = verdict(frame)
+    assert isinstance(reply, bytes)
+    parsed = arp.parse(reply)
+    assert isinstance(parsed, ArpFrame)
+    return parsed
 
 
 def test_request_is_what_scapy_builds() -> None:
@@ -47,24 +55,19 @@ def test_request_is_what_scapy_builds() -> None:
 def test_reply_is_what_scapy_builds(destination: bytes, sender: str) -> None:
     sender_ip = bytes(map(int, sender.split(".")))
     answered = verdict(request(destination=destination, sender_ip=sender_ip))
-    assert isinstance(answered, ArpFrame)
     theirs = Ether(dst="02:00:00:00:00:aa", src="02:00:00:00:00:01") / ARP(
         op="is-at", hwsrc="02:00:00:00:00:01", psrc="198.18.1.0", hwdst="02:00:00:00:00:aa", pdst=sender
     )
-    assert answered.encode() == padded(theirs)
+    assert answered == padded(theirs)
 
 
 def test_reply_goes_to_the_sender_named_by_arp_not_by_ethernet() -> None:
     proxy = bytes.fromhex("0200000000bb")
-    answered = verdict(request(source=proxy))
-    assert isinstance(answered, ArpFrame)
-    assert answered.destination == ASKER
+    assert answer(request(source=proxy)).destination == ASKER
 
 
 def test_gratuitous_request_of_another_is_answered() -> None:
-    answered = verdict(request(sender_ip=VIP))
-    assert isinstance(answered, ArpFrame)
-    assert answered.target_ip == VIP
+    assert answer(request(sender_ip=VIP)).target_ip == VIP
 
 
 @pytest.mark.parametrize(

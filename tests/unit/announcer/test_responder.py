@@ -25,7 +25,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
-from announcer.layer2.responder import ArpResponder
+from announcer.layer2.responder import SETTLE_S, ArpResponder
 from announcer.layer2.signed import Kind, Signer
 
 START = 5_000.0
@@ -77,7 +77,7 @@ class Bench:
         ).encode()
         reply = self.core.receive_frame(interface.index, frame, foreign=foreign, now=self.now)
         if reply is not None:
-            self.core.reply_sent(reply, success=True, now=self.now)
+            self.core.reply_sent(interface.index, frame, success=True)
         return reply
 
     def take(self, kind: type[ResponderEvent]) -> list[ResponderEvent]:
@@ -363,11 +363,36 @@ def test_failed_reply_is_received_but_not_sent() -> None:
     frame = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, bytes(4), bytes(6), VIP).encode()
     reply = bench.core.receive_frame(2, frame, foreign=False, now=bench.now)
     assert reply is not None
-    bench.core.reply_sent(reply, success=False, now=bench.now)
+    bench.core.reply_sent(2, frame, success=False)
     counters = bench.counters()
     counted = counters.addresses[IPv4Address("198.18.1.0")]
     assert (counted.requests_received, counted.responses_sent) == (1, 0)
     assert counters.drops[DropReason.ERROR] == 1
+
+
+def test_counting_a_request_waits_for_the_timer_but_not_for_long() -> None:
+    bench = Bench(VIP)
+    bench.run(8.0)
+    bench.take(Counters)
+    bench.ask()
+    assert not bench.core.busy
+    deadline = bench.core.next_deadline()
+    assert deadline is not None
+    assert deadline <= bench.now + SETTLE_S
+    bench.step(SETTLE_S)
+    assert bench.take(Counters)
+
+
+def test_a_flood_is_counted_before_it_takes_much_memory() -> None:
+    bench = Bench(VIP)
+    asked = 0
+    while not bench.core.busy:
+        bench.ask()
+        asked += 1
+        assert asked < 1_000
+    bench.step(0.0)
+    assert not bench.core.busy
+    assert bench.counters().addresses[IPv4Address("198.18.1.0")].requests_received == asked
 
 
 def test_every_drop_reason_is_counted() -> None:
