@@ -1,9 +1,9 @@
 """Every scenario of the lab, one after the other, and docs/failover.md with what was measured.
 
-`python -m bench.failover [--quick] [--budget MINUTES] [SCENARIO ...]`: 30 runs of power-off, kill-speaker, partition and
-node-returns on five nodes, 5 of the others but for those that take long (PLAN says how many and how long), in less than an
-hour; `--quick` does one of each on three nodes. One that waits for ten minutes does so in a lab of its own beside the last
-of the others. Facts go to bench/results/failover/NAME.json; the figures in
+`python -m bench.failover [--quick] [--budget MINUTES] [CASE ...]`: 30 runs of power-off, kill-speaker, partition and
+node-returns on five nodes and 5 on three ("power-off:3"), 5 of the other scenarios but for those that take long (PLAN says how
+many and how long), in less than an hour; `--quick` does one of each on three nodes. Those that take minutes, nearly all of
+them waiting, do so in a lab of their own beside the last of the others. Facts go to bench/results/failover/CASE.json; the figures in
 docs/failover.md and the picture beside it are made from the files that are there (`--render` does only that).
 """
 
@@ -73,26 +73,28 @@ PLAN: Final[Mapping[str, Plan]] = {
     "kill-speaker": Plan(30, 10),
     "node-returns": Plan(30, 10),
     "partition": Plan(30, 14),
-    "power-off-200": Plan(3, 28),
-    "power-off-backend": Plan(1, 60),
-    "node-returns-15": Plan(2, 26),
-    "node-returns-60": Plan(1, 75),
+    "power-off-200": Plan(5, 28),
+    "power-off-backend": Plan(1, 60, beside=True),
+    "node-returns-15": Plan(5, 26),
+    "node-returns-60": Plan(1, 75, beside=True),
     "hang-random": Plan(2, 32),
-    "partition-90": Plan(1, 105),
+    "partition-90": Plan(1, 105, beside=True),
     "ring-cut": Plan(5, 16),
-    "ring-cut-90": Plan(1, 115),
-    "ring-cut-all": Plan(1, 115),
-    "dead-data-path": Plan(3, 22, 6),
+    "ring-cut-90": Plan(1, 115, beside=True),
+    "ring-cut-all": Plan(1, 115, beside=True),
+    "dead-data-path": Plan(5, 22, 6),
     "ring-loss": Plan(1, 75),
-    "ring-loss-power-off": Plan(3, 14),
+    "ring-loss-power-off": Plan(5, 14),
     "cpu-starvation": Plan(1, 50),
-    "api-down": Plan(1, 75),
+    "api-down": Plan(1, 75, beside=True),
     "api-down-long": Plan(1, 615, beside=True),
 }
 """What differs from Plan()."""
+CASES: Final = (*SCENARIOS, "power-off:3", "kill-speaker:3", "node-returns:3", "partition:3")
+"""What is measured: scenarios on NODES nodes, or on as many as stand behind the colon."""
 
-_LEEWAY: Final = 1.25
-"""What waits begins when the others need no more than so many times its time; they may turn out quicker than planned."""
+_LEEWAY: Final = 1.1
+"""Those that wait begin when the others need so many times their time: they may turn out quicker than planned."""
 
 BEGIN: Final = "<!-- figures: python -m bench.failover -->\n"
 END: Final = "<!-- end of the figures -->\n"
@@ -105,7 +107,10 @@ COLUMNS: Final = ("outage_s", "no_owner_s", "two_owners_s", "lost", "detected_s"
 
 def plan_of(name: str, *, quick: bool) -> Plan:
     """How a scenario is measured."""
-    plan = PLAN.get(name, Plan())
+    scenario, _, fewer = name.partition(":")
+    plan = PLAN.get(scenario, Plan())
+    if fewer:
+        return plan._replace(repeat=Plan().repeat)
     if quick and plan.beside:
         return Plan(1, 75, lasts_s=60)
     return plan._replace(repeat=1) if quick else plan
@@ -113,10 +118,16 @@ def plan_of(name: str, *, quick: bool) -> Plan:
 
 def command(name: str, plan: Plan, *, quick: bool, seed: int) -> list[str]:
     """The arguments of Python that measure a scenario, without the option that names its file."""
-    nodes = QUICK_NODES if quick else NODES
-    words = ["-m", "chaos", "run", name, "--nodes", str(nodes), "--repeat", str(plan.repeat)]
+    scenario, _, fewer = name.partition(":")
+    nodes = fewer or str(QUICK_NODES if quick else NODES)
+    words = ["-m", "chaos", "run", scenario, "--nodes", nodes, "--repeat", str(plan.repeat)]
     lasts = ["--lasts", str(plan.lasts_s)] if plan.lasts_s is not None else []
     return [*words, "--seed", str(seed), *lasts]
+
+
+def file_of(name: str) -> Path:
+    """Where the facts of a case are kept."""
+    return RESULTS / f"{name.replace(':', '-on-')}.json"
 
 
 def measure(name: str, plan: Plan, *, quick: bool, seed: int) -> bool:
@@ -124,9 +135,7 @@ def measure(name: str, plan: Plan, *, quick: bool, seed: int) -> bool:
     words = command(name, plan, quick=quick, seed=seed)
     RESULTS.mkdir(parents=True, exist_ok=True)
     print(f"== python {' '.join(words)}", flush=True)
-    done = subprocess.run(
-        [sys.executable, *words, "--json", str(RESULTS / f"{name}.json")], cwd=ROOT, check=False
-    )
+    done = subprocess.run([sys.executable, *words, "--json", str(file_of(name))], cwd=ROOT, check=False)
     return done.returncode == 0
 
 
@@ -153,13 +162,14 @@ def measure_all(
     following = deque(
         sorted((one for one in plans.items() if not one[1].beside), key=lambda one: -one[1].repeat)
     )
-    waiting = deque(one for one in plans.items() if one[1].beside)
+    waiting = sorted((one for one in plans.items() if one[1].beside), key=lambda one: -one[1].needs_s)
     with ThreadPoolExecutor(max_workers=1) as beside:
         jobs: list[Future[None]] = []
         while following or waiting:
             rest_s = sum(plan.needs_s for _, plan in following)
-            if waiting and rest_s <= _LEEWAY * sum(plan.needs_s for _, plan in waiting):
-                jobs.append(beside.submit(measured, *waiting.popleft()))
+            if rest_s <= _LEEWAY * sum(plan.needs_s for _, plan in waiting):
+                jobs += [beside.submit(measured, *one) for one in waiting]
+                waiting = []
             if following:
                 name, plan = following.popleft()
                 print(
@@ -177,8 +187,8 @@ def measure_all(
 def results() -> list[Result]:
     """What was measured, in the order of the list of scenarios."""
     found = []
-    for name in SCENARIOS:
-        file = RESULTS / f"{name}.json"
+    for name in CASES:
+        file = file_of(name)
         if file.exists():
             found.append(msgspec.json.decode(file.read_bytes(), type=Result))
     return found
@@ -225,7 +235,7 @@ def foremost(found: Iterable[Result]) -> list[str]:
         f"|{'---|' * 7}",
     ]
     for one in found:
-        if one.scenario not in FOREMOST:
+        if one.scenario not in FOREMOST or one.nodes < NODES:
             continue
         words = command(one.scenario, plan_of(one.scenario, quick=False), quick=False, seed=one.seed)
         cells = []
@@ -253,7 +263,8 @@ def scenarios() -> list[str]:
         plan = plan_of(name, quick=False)
         lasts = f", {plan.lasts_s} s long" if plan.lasts_s is not None else ""
         nodes = f", {scenario.nodes} nodes" if scenario.nodes > NODES else ""
-        words = f"{plan.repeat} run{'s' if plan.repeat > 1 else ''}{nodes}{lasts}"
+        three = ", 5 on three nodes" if f"{name}:{QUICK_NODES}" in CASES else ""
+        words = f"{plan.repeat} run{'s' if plan.repeat > 1 else ''}{nodes}{three}{lasts}"
         lines.append(f"| {name} | {scenario.summary} | {'; '.join(bounds) or '-'} | {words} |")
     return lines
 
@@ -274,7 +285,8 @@ def drawing(found: Sequence[Result]) -> str:
             values = [run.value(name) for run in one.runs if run.failure is None]
             known = [value for value in values if value is not None]
             if name in one.promise and len(known) > 1 and max(known) > least:
-                curves[one.scenario] = list(shares(known))
+                nodes = "" if one.nodes >= NODES else f", {one.nodes} nodes"
+                curves[one.scenario + nodes] = list(shares(known))
         return curves
 
     return picture(
@@ -299,9 +311,9 @@ def render() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure the chosen scenarios, write the page; 0 when every command ended well."""
+    """Measure the chosen cases, write the page; 0 when every command ended well."""
     parser = argparse.ArgumentParser(prog="python -m bench.failover", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="CASE", help=f"{', '.join(CASES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one run of each on three nodes")
     parser.add_argument(
         "--budget",
@@ -314,12 +326,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     for name in args.names:
-        if name not in SCENARIOS:
-            parser.error(f"{name}: allowed are {', '.join(SCENARIOS)}")
+        if name not in CASES:
+            parser.error(f"{name}: allowed are {', '.join(CASES)}")
     failed: list[str] = []
     left: list[str] = []
     if not args.render:
-        names = args.names or list(SCENARIOS)
+        names = args.names or list(SCENARIOS if args.quick else CASES)
         failed, left = measure_all(names, quick=args.quick, seed=args.seed, budget_s=60 * args.budget)
     render()
     for what, which in (("failed", failed), ("left out", left)):

@@ -58,7 +58,10 @@ def test_figures_take_the_place_of_those_before(tmp_path: Path, monkeypatch: pyt
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert all(f"| {name} | {scenario.summary} | " in text for name, scenario in SCENARIOS.items())
-    assert " | median outage ≤ 650 ms; outage ≤ 1.00 s; all announced after ≤ 1.00 s | 30 runs |" in text
+    assert (
+        " | median outage ≤ 650 ms; outage ≤ 1.00 s; all announced after ≤ 1.00 s | 30 runs, 5 on three nodes |"
+        in text
+    )
     assert "between\n" in text
     assert (
         "| power-off | 5 | 3 | 1 | 550 ms (≤ 650 ms) / 600 ms (≤ 1.00 s) | 550 ms / 550 ms | 50 ms / 50 ms (≤ 500 ms) | 140 / 140 |"
@@ -91,21 +94,27 @@ def test_a_scenario_is_left_out_when_there_is_no_time(begun: list[str]) -> None:
 
 
 def test_what_waits_does_so_beside_the_last_of_the_others(begun: list[str]) -> None:
-    assert failover.measure_all([*SCENARIOS], quick=False, seed=1, budget_s=3600.0) == (["hang"], [])
-    assert sorted(begun) == sorted(SCENARIOS)
-    assert "api-down-long" not in begun[:20]
+    assert failover.measure_all(failover.CASES, quick=False, seed=1, budget_s=3600.0) == (["hang"], [])
+    assert sorted(begun) == sorted(failover.CASES)
+    waiting = {name for name in failover.CASES if failover.plan_of(name, quick=False).beside}
+    assert waiting
+    assert waiting.isdisjoint(begun[: begun.index("rolling-restart-cold")])
 
 
 def test_every_plan_is_of_a_scenario_and_all_of_them_fit() -> None:
     assert failover.PLAN.keys() <= SCENARIOS.keys()
-    plans = [failover.plan_of(name, quick=False) for name in SCENARIOS]
+    plans = [failover.plan_of(name, quick=False) for name in failover.CASES]
     assert sum(plan.needs_s for plan in plans if not plan.beside) <= 60 * failover.BUDGET_MIN
+    assert sum(plan.needs_s for plan in plans if plan.beside) <= 30 * failover.BUDGET_MIN
     assert failover.plan_of("api-down-long", quick=False).run_s > SCENARIOS["api-down-long"].lasts_s == 600
 
 
 def test_the_command_says_how_long_where_the_plan_does() -> None:
     short = failover.plan_of("api-down-long", quick=True)
     assert failover.command("api-down-long", short, quick=True, seed=1)[-2:] == ["--lasts", "60"]
+    three = failover.plan_of("power-off:3", quick=False)
+    words = "-m chaos run power-off --nodes 3 --repeat 5 --seed 1"
+    assert failover.command("power-off:3", three, quick=False, seed=1) == words.split()
     quick = failover.plan_of("power-off", quick=True)
     words = "-m chaos run power-off --nodes 3 --repeat 1 --seed 4"
     assert failover.command("power-off", quick, quick=True, seed=4) == words.split()
