@@ -2,8 +2,8 @@
 
 `python -m bench.arp [--json FILE]`, about 4 min, as root or as a user who may make user namespaces. One speaker announces 10, 2000
 and 10,000 addresses in a network namespace of its own, around an embedded API server. A client on the same bridge asks it and
-the node's kernel in turn, 200 times a second each, one request at a time and each after the same pause: an answer that
-follows another at once finds the processor awake. Before there is a speaker it asks the kernel alone, and that is what the
+the node's kernel in turn, one request at a time, 200 a second, each after the same pause: an answer that follows another at
+once finds the processor awake. Before there is a speaker it asks the kernel alone, and that is what the
 speaker's answers are held against, for every broadcast wakes the speaker, also one for the kernel. Then 2000 requests a second
 for 5 s go to the speaker alone. With 10,000 it asks once more while the speaker's process lists all Services anew, again and
 again. Microseconds from send to receive as the client sees them, its own system calls included; it does not sleep for the first
@@ -33,8 +33,8 @@ from bench.yard import CLIENT, Yard, enter, until
 from chaos.results import to_json
 
 PAIRS: Final = 2000
-ASKED_S: Final = 0.005
-"""Seconds between two requests to the same target."""
+INTERVAL_S: Final = 0.005
+"""Seconds from one request to the next, whomever it goes to."""
 FLOOD_RATE: Final = 2000
 FLOOD_S: Final = 5.0
 TABLES: Final = (10, 2000, 10_000)
@@ -148,7 +148,7 @@ def in_turn(asking: socket.socket, targets: Targets, goes_on: Callable[[int], bo
             latency = ask(asking, target(number))
             if latency is not None:
                 found[name].append(latency)
-            following = max(following + ASKED_S / len(targets), time.monotonic())
+            following = max(following + INTERVAL_S, time.monotonic())
             time.sleep(max(0.0, following - time.monotonic()))
         number += 1
     return [Row.of(name, number, latencies) for name, latencies in found.items()]
