@@ -21,7 +21,6 @@ _ARP_FOR_IPV4 = struct.pack("!HHHBB", 0x0806, 1, 0x0800, 6, 4)
 """EtherType, hardware and protocol and the lengths of their addresses: bytes 12 to 20 of every frame of interest."""
 _READ = struct.Struct("!6s6s8xH6s4s6s4s")
 _WRITE = struct.Struct(f"!6s6s8sH6s4s6s4s{MINIMUM_FRAME - _READ.size}x")
-_SENDER_IP = slice(28, 32)
 _TARGET_IP = slice(38, 42)
 
 
@@ -90,11 +89,6 @@ def _unreadable(frame: bytes) -> DropReason:
     if frame[12:_HEADER_BYTES] in _ETHERTYPES_VLAN:
         return DropReason.VLAN_TAGGED
     return DropReason.TRUNCATED if len(frame) < _READ.size else DropReason.MALFORMED
-
-
-def sender_ip(frame: bytes) -> bytes:
-    """The sender address of a frame that was encoded or read without complaint."""
-    return frame[_SENDER_IP]
 
 
 def target_ip(frame: bytes) -> bytes:

@@ -31,6 +31,7 @@ _TICK_S = 0.1
 """Longest sleep: short against the gap that the core takes for a stall."""
 _RETRY_S = 1.0
 _COMMANDS_A_PASS = 4
+_FRAMES_A_PASS = 32
 _FRAMES_A_DRAIN = 4_096
 
 _ARP: Final = b"".join(
@@ -121,38 +122,23 @@ class _Loop:
             pass
 
     def _answer(self) -> set[int]:
-        """Answer what is asked until there is something else to do; returns the descriptors that are ready then.
+        """Answer requests as long as there is nothing else to do; returns the descriptors that are ready then.
 
         Whoever asks waits for each line of it, which has left the processor's caches since the last request; also for those
-        after the reply, where the kernel has this process run on the processor of who asks.
+        after the reply, where the kernel has this process run on the processor of who asks. What waits beside a request, or
+        was due before it, goes first: it may say not to answer.
         """
         poll, receivers, core, turn_at = self._poll.poll, self._receivers, self._core, self._turn_at
         now = turn_at if core.stalled else monotonic()
         while True:
             ready = poll((turn_at - now) * 1000 if now < turn_at else 0)
-            turn = not ready
-            for descriptor, _ in ready:
-                if descriptor not in receivers:
-                    turn = True
-                    continue
-                index, receiver = receivers[descriptor]
-                try:
-                    frame, sender = receiver.recvfrom(_FRAME_BYTES)
-                except OSError as error:
-                    self._reading_failed(index, error)
-                    turn = True
-                    continue
-                now = monotonic()
-                reply = core.receive_frame(index, frame, sender[2] == _OTHERHOST, now)
-                if reply is not None:
-                    try:
-                        receiver.send(reply)
-                    except OSError:
-                        core.reply_sent(index, frame, success=False)
-                    else:
-                        core.reply_sent(index, frame, success=True)
-            if turn or now >= turn_at or core.busy or core.stalled:
-                return {descriptor for descriptor, _ in ready}
+            now = monotonic()
+            if len(ready) != 1 or now >= turn_at or ready[0][0] not in receivers:
+                break
+            self._read_frame(*receivers[ready[0][0]])
+            if core.busy or core.stalled:
+                break
+        return {descriptor for descriptor, _ in ready}
 
     def _turn(self, ready: set[int]) -> bool:
         """Do everything that is to be done. False once the speaker has closed its end."""
@@ -168,8 +154,11 @@ class _Loop:
             self._retry(now)
         if self._core.stalled:
             for index in list(self._sockets):
-                self._drain(index)
+                self._read_frames(index, _FRAMES_A_DRAIN)
             self._core.resume(monotonic())
+        else:
+            for descriptor in ready & self._receivers.keys():
+                self._read_frames(self._receivers[descriptor][0], _FRAMES_A_PASS)
         now = monotonic()
         self._core.handle_timer(now)
         self._send_questions()
@@ -273,16 +262,23 @@ class _Loop:
             self._failed[interface] = detail
             self._core.interface_failed(interface, detail)
 
-    def _drain(self, index: int) -> None:
-        """Hand in what queued up over a stall; none of it is answered."""
+    def _read_frames(self, index: int, limit: int) -> None:
         receiver = self._sockets[index]
-        for _ in range(_FRAMES_A_DRAIN):
-            try:
-                frame, sender = receiver.recvfrom(_FRAME_BYTES)
-            except OSError as error:
-                self._reading_failed(index, error)
+        for _ in range(limit):
+            if not self._read_frame(index, receiver):
                 return
-            self._core.receive_frame(index, frame, sender[2] == _OTHERHOST, monotonic())
+
+    def _read_frame(self, index: int, receiver: socket.socket) -> bool:
+        """Hand in one frame, and send the reply to it. False where there was none to read."""
+        try:
+            frame, sender = receiver.recvfrom(_FRAME_BYTES)
+        except OSError as error:
+            self._reading_failed(index, error)
+            return False
+        reply = self._core.receive_frame(index, frame, sender[2] == _OTHERHOST, monotonic())
+        if reply is not None:
+            self._core.reply_sent(index, frame, success=_send(receiver, reply))
+        return True
 
     def _reading_failed(self, index: int, error: OSError) -> None:
         """Give up the socket unless nothing is left to read or its link is merely down, which netlink tells as well."""

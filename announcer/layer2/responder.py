@@ -62,6 +62,7 @@ ALARM_S = 60.0
 SETTLE_S = 0.1
 """Seconds that counting a request may wait."""
 _MAX_UNSETTLED = 256
+"""Requests that may wait for it."""
 MAX_ALARMED = 1_000
 """Pairs of address and MAC of which it is remembered when they were told."""
 
@@ -89,6 +90,7 @@ class ArpResponder:
         """A frame had more to it than its reply, or many wait to be counted: `handle_timer` and what comes after it must not
         wait for the deadline."""
         self._unsettled: list[tuple[int, bytes, bool]] = []
+        self._settle_at = now
         self._lease_s = lease_s
         self._gap_s = gap_s
         self._ran = now
@@ -185,6 +187,7 @@ class ArpResponder:
             self.interface_failed(view.name, f"more than {MAX_INTERFACES} interfaces qualify")
         if wanted == self._interfaces:
             return
+        self._settle(now)
         before, self._interfaces = self._interfaces, wanted
         gone = [view for index, view in before.items() if index not in wanted]
         homes = self._claims.sole_homes()
@@ -252,6 +255,8 @@ class ArpResponder:
 
     def reply_sent(self, interface: int, request: bytes, *, success: bool) -> None:
         """Take note of what became of the reply to a request. Counting waits for `handle_timer`: the next to ask does not."""
+        if not self._unsettled:
+            self._settle_at = self._ran + SETTLE_S
         self._unsettled.append((interface, request, success))
         if len(self._unsettled) >= _MAX_UNSETTLED:
             self.busy = True
@@ -271,8 +276,12 @@ class ArpResponder:
             if not success:
                 self._counts.drop(DropReason.ERROR, now)
             heard = arp.parse(request)
-            if isinstance(heard, ArpFrame) and request[MARK] != MAGIC:
+            if isinstance(heard, ArpFrame) and self._trailer(request) is None:
                 self._requesters.hear(interface, heard, now)
+
+    def _trailer(self, frame: bytes) -> Trailer | None:
+        """What marks the frame as a member's; before we know which member this is, nothing does."""
+        return signed.read(frame) if self._neighbours.signer is not None else None
 
     def read_failed(self, now: float) -> None:
         """Take note that a frame could not be read."""
@@ -329,7 +338,7 @@ class ArpResponder:
             self._link.next_deadline(),
             self._watch_at if len(self._claims) else None,
             self._neighbours.next_deadline(),
-            self._ran + SETTLE_S if self._unsettled else None,
+            self._settle_at if self._unsettled else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -384,7 +393,7 @@ class ArpResponder:
         heard = arp.parse(frame)
         if isinstance(heard, DropReason):
             return heard
-        trailer = signed.read(frame) if self._neighbours.signer is not None else None
+        trailer = self._trailer(frame)
         if trailer is not None:
             self.busy = True
             if trailer.kind is Kind.QUESTION:
@@ -472,6 +481,7 @@ class ArpResponder:
         """Who has use for an address on an interface: none where it is not at home."""
         if index not in self._neighbours.home(address):
             return []
+        self._settle(now)
         hosts = self._requesters.of(index, address, now)
         gateway = self._neighbours.gateway_at(index)
         if gateway is not None and all(host.address != gateway[1] for host in hosts):
