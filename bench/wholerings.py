@@ -163,9 +163,13 @@ def read(row: dict[str, Any]) -> tuple[Job, Found]:
 
 
 def grid(windows: dict[Job, Found], whole: dict[Job, tuple[Found, Found]]) -> dict[Job, Found]:
-    """The windows, and whole rings instead where faults that the fast lane takes for deaths come within its memory."""
-    frequent = {job: found for job, (_, found) in whole.items() if job.rules == "wire" and job.loss in BURSTS}
-    return windows | frequent
+    """The windows, and whole rings instead where a loss by itself leads to fewer deaths in a ring that remembers."""
+    frequent = {
+        (job.rules, job.loss)
+        for job, (_, by_rings) in whole.items()
+        if job.stall is None and job in windows and agree(windows[job], by_rings) == "windows are higher"
+    }
+    return windows | {job: found for job, (_, found) in whole.items() if (job.rules, job.loss) in frequent}
 
 
 def rendered(results: Path) -> tuple[list[str], list[str]]:

@@ -26,10 +26,15 @@ def test_rings_of_a_cell_add_up() -> None:
 
 
 def test_whole_rings_stand_for_windows_only_where_faults_are_frequent() -> None:
-    often, rare = Job("wire", BURSTS[0], None), Job("wire", NONE, MACHINE)
-    windows, whole = Found(10, 1, 1.0), Found(1, 2, 3.0)
-    pairs = dict.fromkeys((often, rare), (windows, whole))
-    assert grid(dict.fromkeys(pairs, windows), pairs) == {often: whole, rare: windows}
+    often, rare, calm = (Job("wire", loss, None) for loss in (BURSTS[1], BURSTS[0], NONE))
+    stalls = {job: job._replace(stall=MACHINE) for job in (often, rare, calm)}
+    windows, fewer, alike = Found(100, 50, 100.0), Found(1, 2, 5.0), Found(1, 2, 20.0)
+    # What the whole rings' own windows say does not count: those of the grid do.
+    pairs = dict.fromkeys((often, stalls[often], stalls[rare], stalls[calm]), (fewer, fewer))
+    pairs[rare] = windows, alike
+    chosen = grid(dict.fromkeys((often, rare, *stalls.values()), windows), pairs)
+    assert {job for job, found in chosen.items() if found != windows} == {often, stalls[often]}
+    assert chosen.keys() == {often, rare, *stalls.values()}
 
 
 def test_what_was_written_is_read_again() -> None:
