@@ -4,14 +4,13 @@ from collections.abc import Iterable
 
 from chaos.scenarios import (
     api_down,
+    comeback,
     cpu_starvation,
     dead_data_path,
     foreign_answers,
     hang,
     kill_speaker,
     link_down,
-    node_returns,
-    partition,
     power_off,
     restart_speaker,
     ring_cut,
@@ -26,9 +25,9 @@ def _all() -> Iterable[Scenario]:
     yield from power_off.SCENARIOS
     yield from kill_speaker.SCENARIOS
     yield from restart_speaker.SCENARIOS
-    yield from node_returns.SCENARIOS
+    yield from comeback.NODE_RETURNS
     yield from hang.SCENARIOS
-    yield from partition.SCENARIOS
+    yield from comeback.PARTITION
     yield from ring_cut.SCENARIOS
     yield link_down.SCENARIO
     yield dead_data_path.SCENARIO
