@@ -170,7 +170,7 @@ class Claims:
         )
 
     def foreign(self, event: ForeignAnswer) -> Line:
-        """Something that is no speaker answers for an address of ours."""
+        """Something that is no speaker answers for an address of ours or announces it."""
         member = self._responder.name_of(event.member)
         mac = event.mac.hex(":")
         who = f"the MAC of node {member}" if member else "no speaker's MAC"
@@ -181,7 +181,7 @@ class Claims:
                 "ip": str(event.address),
                 "mac": mac,
                 "member": member or None,
-                "msg": f"{mac}, {who}, answers ARP requests for {event.address}",
+                "msg": f"{mac}, {who}, says by ARP that it has {event.address}",
             },
         )
 

@@ -158,8 +158,8 @@ class ClaimChanged(NamedTuple):
 
 
 class ForeignAnswer(NamedTuple):
-    """Something that is no responder answers for an address of ours. `member` (hashed name) is set where the MAC is, or
-    was, a member's: a cache, a proxy, a kernel that has the address."""
+    """Something that is no responder answers for an address of ours or announces it. `member` (hashed name) is set where the
+    MAC is, or was, a member's: a cache, a proxy, a kernel that has the address."""
 
     address: IPv4Address
     mac: bytes

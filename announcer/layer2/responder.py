@@ -64,7 +64,7 @@ SETTLE_S = 0.1
 _MAX_UNSETTLED = 256
 """Requests that may wait for it."""
 MAX_ALARMED = 1_000
-"""Pairs of address and MAC of which it is remembered when they were told."""
+"""Pairs of address and MAC told of within ALARM_S at most: anybody on the segment can make up more."""
 
 
 class ArpResponder:
@@ -276,8 +276,11 @@ class ArpResponder:
             if not success:
                 self._counts.drop(DropReason.ERROR, now)
             heard = arp.parse(request)
-            if isinstance(heard, ArpFrame) and self._trailer(request) is None:
-                self._requesters.hear(interface, heard, now)
+            if not isinstance(heard, ArpFrame) or self._trailer(request) is not None:
+                continue
+            self._requesters.hear(interface, heard, now)
+            if heard.sender_ip == address and self._neighbours.is_home(interface, address):
+                self._claims.announced_unsigned(heard, now)
 
     def _trailer(self, frame: bytes) -> Trailer | None:
         """What marks the frame as a member's; before we know which member this is, nothing does."""
@@ -522,11 +525,11 @@ class ArpResponder:
 
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
+        while self._alarmed and now - next(iter(self._alarmed.values())) >= ALARM_S:
+            del self._alarmed[next(iter(self._alarmed))]
         key = (alarm.address, alarm.mac)
-        if now - self._alarmed.get(key, float("-inf")) < ALARM_S:
+        if key in self._alarmed or len(self._alarmed) >= MAX_ALARMED:
             return
-        if len(self._alarmed) >= MAX_ALARMED:
-            self._alarmed.clear()
         self._alarmed[key] = now
         self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, alarm.member))
 

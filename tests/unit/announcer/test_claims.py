@@ -396,6 +396,48 @@ def test_an_address_that_was_ours_is_announced_whatever_answers_unsigned(mac: by
     assert alarms == ([Alarm(VIP, mac, named[mac])] if mac in named else [])
 
 
+@pytest.mark.parametrize("answered", [True, False], ids=["reply", "request"])
+@pytest.mark.parametrize("mac", [STRANGER_MAC, OTHER_MAC, ETH0.mac], ids=["stranger", "member", "own"])
+def test_who_says_unsigned_to_have_what_is_announced_here_is_an_alarm_and_no_more(
+    mac: bytes, answered: bool
+) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.run(3.0)
+    before = bench.states()
+    bench.outputs.clear()
+    bench.asked.clear()
+    if answered:
+        bench.book.answered_unsigned(bench.reply(mac), bench.now)
+    else:
+        bench.book.announced_unsigned(arp.gratuitous(arp.REQUEST, mac=mac, address=VIP), bench.now)
+    bench.take()
+    named = {STRANGER_MAC: b"", OTHER_MAC: OTHER}
+    assert bench.outputs == ([Alarm(VIP, mac, named[mac])] if mac in named else [])
+    bench.run(1.0)
+    assert (bench.asked, bench.offers, bench.states()) == ([], 0, [])
+    assert before[-1] is State.ANNOUNCING
+
+
+def test_who_says_unsigned_to_have_what_is_not_announced_here_is_no_alarm() -> None:
+    bench = Bench()
+    bench.meet()
+    said = arp.gratuitous(arp.REQUEST, mac=STRANGER_MAC, address=VIP)
+    bench.book.announced_unsigned(said, bench.now)
+    bench.want()
+    bench.book.announced_unsigned(said, bench.now)
+    bench.book.answered(VIP, OTHER, bench.now, go=False)
+    bench.book.announced_unsigned(said, bench.now)
+    bench.book.answered_unsigned(bench.reply(STRANGER_MAC), bench.now)
+    bench.book.offered(VIP, trailer(Kind.OFFER), bench.now)
+    bench.book.hand_over(VIP, ANYONE, bench.now)
+    bench.book.answered_unsigned(bench.reply(STRANGER_MAC), bench.now)
+    bench.take()
+    assert bench.states() == [State.ASKING, State.HELD, State.ANNOUNCING, State.HANDING_OVER]
+    assert not any(isinstance(output, Alarm) for output in bench.outputs)
+
+
 def test_an_address_is_given_up_with_its_segment_and_asked_for_when_it_is_back() -> None:
     bench = Bench()
     bench.meet()

@@ -13,6 +13,7 @@ from announcer.layer2.messages import (
     AddressCounters,
     Announced,
     Counters,
+    ForeignAnswer,
     InterfaceFailed,
     InterfacesChanged,
     Introduce,
@@ -25,7 +26,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
-from announcer.layer2.responder import SETTLE_S, ArpResponder
+from announcer.layer2.responder import ALARM_S, MAX_ALARMED, SETTLE_S, ArpResponder
 from announcer.layer2.signed import Kind, Signer
 
 START = 5_000.0
@@ -544,3 +545,88 @@ def test_a_link_that_goes_with_members_on_it_is_lost_where_addresses_depend_on_i
     bench.core.set_interfaces([staying, going], now=bench.now)
     bench.step(0.0)
     assert bench.take(LinkProven) == ([LinkProven("eth0", proven=True)] if home else [])
+
+
+def owner() -> Bench:
+    """A member that announces both addresses, alone."""
+    bench = Bench(interfaces=(HOME,))
+    bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
+    bench.core.receive_command(Add(0, bench.now, (VIP, OTHER)), now=bench.now)
+    bench.run(6.0)
+    assert bench.ask() is not None
+    return bench
+
+
+def say(bench: Bench, data: bytes) -> bytes | None:
+    reply = bench.core.receive_frame(HOME.index, data, foreign=False, now=bench.now)
+    if reply is not None:
+        bench.core.reply_sent(HOME.index, data, success=True)
+    return reply
+
+
+@pytest.mark.parametrize("operation", [arp.REQUEST, arp.REPLY])
+def test_a_stranger_that_announces_what_is_announced_here_is_named_and_answered_as_ever(
+    operation: int,
+) -> None:
+    bench = owner()
+    stranger = arp.gratuitous(operation, mac=ASKER, address=VIP).encode()
+    request = operation == arp.REQUEST
+    bench.sent.clear()
+    bench.core.take_questions()
+    assert say(bench, stranger) == (arp.answer(stranger, HOME.mac, {VIP}) if request else None)
+    assert bench.core.busy is not request, "the next request does not wait for the alarm"
+    bench.run(SETTLE_S * 2)
+    assert bench.take(ForeignAnswer) == [ForeignAnswer(IPv4Address(VIP), ASKER, b"")]
+    assert bench.sent == []
+    assert bench.core.take_questions() == []
+    for _ in range(5):
+        say(bench, stranger)
+    bench.run(1.0)
+    assert bench.take(ForeignAnswer) == [], "told a moment ago"
+    bench.run(ALARM_S)
+    say(bench, stranger)
+    bench.run(1.0)
+    assert bench.take(ForeignAnswer) == [ForeignAnswer(IPv4Address(VIP), ASKER, b"")]
+
+
+def test_members_probes_and_our_own_frames_are_no_strangers() -> None:
+    bench = owner()
+    probe = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, arp.ANY, bytes(6), VIP)
+    assert say(bench, probe.encode()) is not None
+    assert say(bench, probe._replace(sender_ip=OTHER).encode()) is not None, "a kernel that has OTHER on lo"
+    assert say(bench, Signer("n2", (b"key",)).question(probe, bytes(8))) is not None
+    to_host = arp.directed(mac=ASKER, address=VIP, to_mac=HOME.mac, to_address=bytes([198, 18, 0, 11]))
+    assert say(bench, to_host.encode()) is None
+    for operation in (arp.REQUEST, arp.REPLY):
+        assert say(bench, arp.gratuitous(operation, mac=HOME.mac, address=VIP).encode()) is None
+    bench.run(1.0)
+    assert bench.take(ForeignAnswer) == []
+    announced = arp.gratuitous(arp.REQUEST, mac=ASKER, address=VIP)
+    assert say(bench, Signer("n2", (b"key",)).sign(announced, Kind.ANNOUNCEMENT)) is None
+    bench.run(1.0)
+    assert bench.take(ForeignAnswer) == []
+
+
+def test_a_members_mac_is_named_as_a_members() -> None:
+    bench = owner()
+    address = bytes([198, 18, 0, 12])
+    n2 = Signer("n2", (b"key",))
+    hello = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, address, bytes(6), address)
+    say(bench, n2.sign(hello, Kind.HELLO))
+    say(bench, arp.gratuitous(arp.REQUEST, mac=ASKER, address=VIP).encode())
+    bench.run(1.0)
+    assert bench.take(ForeignAnswer) == [ForeignAnswer(IPv4Address(VIP), ASKER, n2.hash)]
+
+
+def test_made_up_macs_are_told_of_at_a_bounded_rate() -> None:
+    bench = owner()
+    macs = [b"\x02\x00" + number.to_bytes(4, "big") for number in range(MAX_ALARMED + 500)]
+    for mac in macs:
+        say(bench, arp.gratuitous(arp.REPLY, mac=mac, address=VIP).encode())
+    bench.run(1.0)
+    assert len(bench.take(ForeignAnswer)) == MAX_ALARMED
+    bench.run(ALARM_S)
+    for mac in reversed(macs):
+        say(bench, arp.gratuitous(arp.REPLY, mac=mac, address=VIP).encode())
+    bench.run(1.0)
+    assert len(bench.take(ForeignAnswer)) == MAX_ALARMED

@@ -161,5 +161,5 @@ def test_lines_and_view_of_claims() -> None:
     assert claims.view(VIP) is None
     foreign = claims.foreign(ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b"n2"))
     assert (
-        foreign.fields["msg"] == "02:00:00:00:00:aa, the MAC of node n2, answers ARP requests for 198.18.1.0"
+        foreign.fields["msg"] == "02:00:00:00:00:aa, the MAC of node n2, says by ARP that it has 198.18.1.0"
     )
