@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from announcer.layer2.gratuitous import FRAMES_PER_S
 from gossip.fastconfig import FastLaneConfig
 
 DEFAULT_RING_PORT = 7946
@@ -53,7 +54,7 @@ class SpeakerOptions:
 
     `ring` is None where bind address, labels and namespace are not all given: as with MetalLB the ring is
     then off and every known node counts as running a speaker. `ring_missing` says which of them are not, as
-    their variables and flags are called.
+    their variables and flags are called. `gratuitous_per_s` is how many gratuitous frames a second leave at most.
     """
 
     node_name: str
@@ -63,6 +64,7 @@ class SpeakerOptions:
     ring: RingOptions | None = None
     ring_missing: tuple[str, ...] = ()
     order: str = "current"
+    gratuitous_per_s: int = FRAMES_PER_S
     namespace: str | None = None
     kubeconfig: str | None = None
     version: str = ""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from announcer.layer2.gratuitous import FRAMES_PER_S, FRAMES_PER_S_ALLOWED
 from controller.options import ControllerOptions
 from gossip.fastconfig import AGREEMENT_ALLOWED, MISSES_ALLOWED, MISSES_MAX, PACE_ALLOWED_S, FastLaneConfig
 from speaker.durations import go_duration
@@ -196,6 +197,12 @@ def speaker_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.10 on) or v0.9"
     )
+    parser.add_argument(
+        "--gratuitous-rate",
+        metavar="N",
+        help="gratuitous ARP frames a second at most, {} to {} ".format(*FRAMES_PER_S_ALLOWED)
+        + f"({FRAMES_PER_S}; where many addresses come at once, a slow rate leaves out rounds)",
+    )
     parser.add_argument("--insecure-ring", action="store_true", help="run the ring without encryption")
     return parser
 
@@ -240,6 +247,7 @@ def parse_speaker(argv: Sequence[str], env: Mapping[str, str]) -> SpeakerOptions
         ring=_ring(source, insecure=bool(flags.insecure_ring)),
         ring_missing=_ring_missing(source),
         order=source.one_of("order", "", ORDERS, ORDERS[0]),
+        gratuitous_per_s=source.number("gratuitous-rate", FRAMES_PER_S, FRAMES_PER_S_ALLOWED),
         namespace=source.text("namespace")[0] or None,
         kubeconfig=source.text("kubeconfig")[0] or None,
         version=__version__,

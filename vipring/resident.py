@@ -45,6 +45,7 @@ def speaker(argv: Sequence[str]) -> int:
     try:
         options = parse_speaker(argv, os.environ)
         require_raw_sockets()
+        responder.pace(options.gratuitous_per_s)
         return _speaker(options, responder)
     except FlagError as error:
         return fail("speaker", str(error), error.status)

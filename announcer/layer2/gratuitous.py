@@ -2,11 +2,16 @@
 
 import heapq
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from announcer.layer2.arp import REPLY, REQUEST
 from announcer.layer2.requesters import Requester
 
+FRAMES_PER_S: Final = 10_000
+"""Gratuitous frames a second at most: about 5 Mbit/s, and half of one core."""
+FRAMES_PER_S_ALLOWED: Final = 100, 50_000
+_AT_ONCE_S: Final = 0.01
+"""What the pace allows in this time may leave at once."""
 ROUNDS_S = (0.0, 0.1, 0.3, 1.1, 2.2, 3.3, 4.4)
 """Seconds after the start of a burst: MetalLB's rounds every 1.1 s while under 5 s, and two early ones for frames lost
 while a switch still learns."""
@@ -55,18 +60,23 @@ class GratuitousSchedule:
     """Bursts under way. Each round is one ARP request and one ARP reply form an address and interface; a burst may tell
     single hosts as well.
 
-    At most `frames_per_s` frames a second leave, `burst` of them at once. The first frame of every address goes before
+    At most `frames_per_s` frames a second leave, `burst` of them at once, fewer at a slow pace. The first frame of every address goes before
     the second of any; a round that comes too late for its time is left out, never made up for.
     """
 
     def __init__(self, *, frames_per_s: float, burst: int, now: float) -> None:
-        self._interval = 1.0 / frames_per_s
-        self._saved = (burst - 1) * self._interval
+        self._burst = burst
+        self.set_pace(frames_per_s)
         self._allowed_at = now - self._saved
         self._bursts: dict[int, dict[bytes, _Burst]] = {}
         self._waiting: list[tuple[float, _Entry]] = []
         self._ready: list[_Entry] = []
         self._serial = 0
+
+    def set_pace(self, frames_per_s: float) -> None:
+        """Let so many frames a second leave from now on."""
+        self._interval = 1.0 / frames_per_s
+        self._saved = (max(1, min(self._burst, int(frames_per_s * _AT_ONCE_S))) - 1) * self._interval
 
     def start(
         self, address: bytes, interface: int, *, now: float, directed: Iterable[Requester] = ()

@@ -28,6 +28,7 @@ from announcer.layer2.messages import (
     encode_hand_over,
     encode_introduce,
     encode_members,
+    encode_pace,
     encode_remove,
     encode_renew,
 )
@@ -120,6 +121,11 @@ class Responder:
         now = time.monotonic()
         derived = [claim_key(key) for key in keys]
         self._later.append(encode_introduce(name, derived, epoch=self._epoch, at=now))
+        self._push()
+
+    def pace(self, frames_per_s: int) -> None:
+        """Let at most so many gratuitous frames a second leave, those to single hosts included."""
+        self._later.append(encode_pace(frames_per_s, epoch=self._epoch, at=time.monotonic()))
         self._push()
 
     def set_members(self, names: Collection[str], *, alive: bool) -> None:

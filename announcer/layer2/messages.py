@@ -89,7 +89,15 @@ class Ask(NamedTuple):
     address: bytes
 
 
-Command: TypeAlias = Renew | Add | Remove | HandOver | Introduce | Members | Ask
+class Pace(NamedTuple):
+    """Send this many gratuitous frames a second at most."""
+
+    epoch: int
+    at: float
+    frames_per_s: int
+
+
+Command: TypeAlias = Renew | Add | Remove | HandOver | Introduce | Members | Ask | Pace
 
 
 class Announced(NamedTuple):
@@ -214,6 +222,7 @@ class _Kind(IntEnum):
     MEMBERS_ALIVE = 7
     MEMBERS_GONE = 8
     ASK = 9
+    PACE = 10
     ANNOUNCED = 16
     WITHDRAWN = 17
     LEASE_EXPIRED = 18
@@ -242,6 +251,7 @@ _EVENTS_CHUNK = 4_000
 _COUNTERS_CHUNK = (MAX_MESSAGE - _DROPS.size) // _ADDRESS_COUNTERS.size
 _TEXT_BYTES = 200
 _NAME_BYTES = 4
+_PACE_BYTES = 4
 _CLAIM = struct.Struct("!4sBB4s")
 _FOREIGN = struct.Struct("!B4s6s4s")
 _EVIDENCE = struct.Struct("!B4sBB")
@@ -293,6 +303,11 @@ def encode_ask(name: bytes, address: bytes, *, epoch: int, at: float) -> bytes:
     return _COMMAND.pack(_Kind.ASK, epoch, at) + name + address
 
 
+def encode_pace(frames_per_s: int, *, epoch: int, at: float) -> bytes:
+    """Encode Pace."""
+    return _COMMAND.pack(_Kind.PACE, epoch, at) + frames_per_s.to_bytes(_PACE_BYTES, "big")
+
+
 def _chunks(
     kind: _Kind, addresses: Sequence[bytes], epoch: int, at: float, more: bytes = b""
 ) -> list[tuple[bytes, Sequence[bytes]]]:
@@ -324,6 +339,8 @@ def decode_command(message: bytes) -> Command:
             return Members(epoch, at, kind == _Kind.MEMBERS_ALIVE, items)
         case _Kind.ASK if len(items) == len(Ask._fields) - 2:
             return Ask(epoch, at, *items)
+        case _Kind.PACE if len(items) == 1 and any(items[0]):
+            return Pace(epoch, at, int.from_bytes(items[0], "big"))
         case _:
             raise MessageError(f"command of kind {kind}")
 

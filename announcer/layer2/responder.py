@@ -22,7 +22,7 @@ from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannou
 from announcer.layer2.counts import Counts, Tally
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gateways import Gateway
-from announcer.layer2.gratuitous import Due, GratuitousSchedule
+from announcer.layer2.gratuitous import FRAMES_PER_S, Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.linkproof import CHECK_S, EXPECTED, LinkProof
 from announcer.layer2.messages import (
@@ -40,6 +40,7 @@ from announcer.layer2.messages import (
     LinkProven,
     MemberEvidence,
     Members,
+    Pace,
     Remove,
     Renew,
     ResponderEvent,
@@ -53,8 +54,6 @@ from announcer.layer2.signed import FLAG_GO, MAGIC, MARK, Kind, Signer, Trailer
 
 LEASE_S = 1.5
 GAP_S = 0.25
-FRAMES_PER_S = 10_000.0
-"""Gratuitous frames a second at most: about 5 Mbit/s, and half of one core."""
 FRAMES_AT_ONCE = 64
 """Gratuitous frames between two looks at the requests that wait."""
 ALARM_S = 60.0
@@ -152,6 +151,8 @@ class ArpResponder:
                     self._claims.cut_ended(now)
                 else:
                     self._reunion.gone(names, now)
+            case Pace(frames_per_s=frames_per_s):
+                self._schedule.set_pace(frames_per_s)
             case Ask(name=member, address=address):
                 self._questions.ask(member, address, now)
             case Renew() | Add() | Remove() | HandOver() if command.epoch == self._epoch:

@@ -118,6 +118,18 @@ def test_pace_and_the_first_of_all_before_the_second_of_any() -> None:
     assert frames[-1][0] < 5.0, "what comes too late for its round is left out, not queued"
 
 
+@pytest.mark.parametrize(("frames_per_s", "at_once"), [(100, 1), (1_000, 10), (50_000, 64)])
+def test_another_pace_counts_from_the_next_frame_on(frames_per_s: int, at_once: int) -> None:
+    core = schedule(frames_per_s=10_000.0, burst=64)
+    core.set_pace(frames_per_s)
+    for host in range(200):
+        core.start(bytes([198, 18, 1, host]), 2, now=START)
+    taken = play(core, until=START + 60)
+    frames = [at for at, batch in taken for _ in batch]
+    assert max(len(batch) for _, batch in taken) == at_once
+    assert frames[199] == pytest.approx((200 - at_once) / frames_per_s, abs=0.01)
+
+
 def test_overload_leaves_no_backlog() -> None:
     core = schedule(frames_per_s=100.0, burst=1)
     for host in range(200):

@@ -22,6 +22,7 @@ from announcer.layer2.messages import (
     Introduce,
     LeaseExpired,
     Members,
+    Pace,
     Remove,
     Renew,
     ResponderEvent,
@@ -114,6 +115,16 @@ def test_a_change_is_told_once_and_the_last_word_counts(ends: tuple[Responder, O
         "",
         "61626364",
     )
+
+
+def test_the_pace_is_told_before_any_address(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    responder.pace(500)
+    responder.own([VIP])
+    paced, added = other.commands()
+    assert isinstance(paced, Pace)
+    assert paced.frames_per_s == 500
+    assert isinstance(added, Add)
 
 
 def test_address_of_another_family_is_refused(ends: tuple[Responder, Other]) -> None:

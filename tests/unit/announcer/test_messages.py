@@ -29,6 +29,7 @@ from announcer.layer2.messages import (
     LinkProven,
     MemberEvidence,
     Members,
+    Pace,
     Remove,
     Renew,
     ResponderEvent,
@@ -130,6 +131,8 @@ def test_commands_about_members_and_claims() -> None:
     assert messages.decode_command(added) == Add(1, 2.0, tuple(part), known=True)
     asked = messages.encode_ask(b"abcd", VIP.packed, epoch=1, at=2.0)
     assert messages.decode_command(asked) == Ask(1, 2.0, b"abcd", VIP.packed)
+    paced = messages.encode_pace(50_000, epoch=1, at=2.0)
+    assert messages.decode_command(paced) == Pace(1, 2.0, 50_000)
     for broken in (introduced[:-1] + b"\x05", asked[:-4], given[:13]):
         with pytest.raises(MessageError):
             messages.decode_command(broken)

@@ -20,6 +20,7 @@ from announcer.layer2.messages import (
     LeaseExpired,
     LinkProven,
     Members,
+    Pace,
     Remove,
     Renew,
     ResponderEvent,
@@ -166,6 +167,17 @@ def test_repeated_add_starts_no_second_burst() -> None:
     bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
     bench.run(6.0)
     assert bench.sent == []
+
+
+def test_the_pace_is_the_speakers() -> None:
+    bench = Bench()
+    bench.core.receive_command(Pace(0, bench.now, 100), now=bench.now)
+    addresses = tuple(bytes([198, 18, 1, host]) for host in range(200))
+    bench.core.receive_command(Add(0, bench.now, addresses), now=bench.now)
+    for _ in range(100):
+        bench.core.receive_command(Renew(0, bench.now), now=bench.now)
+        bench.step(0.01)
+    assert 99 <= len(bench.sent) <= 101
 
 
 # --- lease

@@ -167,6 +167,9 @@ def test_an_insecure_ring_must_be_asked_for() -> None:
         (["--fast-lane=yes"], {}, ["--fast-lane", "'yes'", "on, off"]),
         (["--ring-key-overlap=10"], {}, ["--ring-key-overlap", "'10'", "2s to 86400s", "1h30m"]),
         (["--ring-key-overlap=48h"], {}, ["--ring-key-overlap", "'48h'", "2s to 86400s"]),
+        (["--gratuitous-rate=99"], {}, ["--gratuitous-rate", "'99'", "no number from 100 to 50000"]),
+        (["--gratuitous-rate=50001"], {}, ["--gratuitous-rate", "'50001'", "no number from 100 to 50000"]),
+        (["--gratuitous-rate=1e3"], {}, ["--gratuitous-rate", "'1e3'", "no number from 100 to 50000"]),
         (["--order=new"], {}, ["--order", "'new'", "current, v0.9"]),
         (["--nod-name=x"], {}, ["--nod-name=x", "unknown flag", "--help"]),
         (["--port"], {}, ["--port", "expected one argument"]),
@@ -179,6 +182,14 @@ def test_a_wrong_value_names_its_flag_or_variable(
     assert error.status == 2
     for word in words:
         assert word in str(error)
+
+
+@pytest.mark.parametrize(
+    ("argv", "rate"),
+    [([], 10_000), (["--gratuitous-rate=100"], 100), (["--gratuitous-rate", "50000"], 50_000)],
+)
+def test_the_rate_of_gratuitous_frames(argv: list[str], rate: int) -> None:
+    assert parse_speaker(argv, {**RING, "METALLB_ML_SECRET_KEY": "abc"}).gratuitous_per_s == rate
 
 
 def test_controller_flags() -> None:

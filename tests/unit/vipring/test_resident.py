@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from announcer.layer2 import launch
+from vipring import resident
 from vipring.resident import leaves
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("METALLB_", "KUBE"))}
@@ -92,6 +95,16 @@ def test_without_the_capability_for_raw_sockets_it_says_so() -> None:
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "CAP_NET_RAW" in done.stderr
+
+
+def test_the_responder_is_told_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    responder = Mock()
+    monkeypatch.setattr(launch, "launch", lambda: responder)
+    monkeypatch.setattr(launch, "require_raw_sockets", lambda: None)
+    monkeypatch.setattr(resident, "_speaker", lambda _options, _responder: 0)
+    assert resident.speaker(["--node-name=n1", "--gratuitous-rate=500"]) == 0
+    assert [call[0] for call in responder.method_calls] == ["pace", "close"]
+    responder.pace.assert_called_once_with(500)
 
 
 def test_a_port_in_use_and_no_cluster_are_one_line(tmp_path: Path) -> None:
