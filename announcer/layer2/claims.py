@@ -5,7 +5,7 @@ pictures; the states are those of `State`.
 """
 
 import heapq
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -20,7 +20,8 @@ ANYONE: Final = bytes(4)
 ALONE_S: Final = 1.0
 """How long to ask where nobody is known who could prove that our link works."""
 LONELY_S: Final = 5.0
-"""How long to ask where no member lives and a gateway that once answered does not: it may be gone, or our link cut."""
+"""How long to ask where no member lives and a gateway that once answered does not: it may be gone, or our link cut. Others
+are heard then, or there is nobody to announce to."""
 RETRY_S: Final = 0.2
 """Between two windows once `ALONE_S` are over and our link is still not proven."""
 POLL_S: Final = 0.25
@@ -503,16 +504,19 @@ class ClaimBook:
             self._announce(address, claim, Reason.SILENCE, now)
         elif waited and not witnessed:
             self._announce(address, claim, Reason.ALONE, now)
-        elif self._is_lonely(set(witnessed) - set(proven), now - claim.since):
+        elif now - claim.since >= LONELY_S and self._is_lonely(set(witnessed) - set(proven), now):
             self._announce(address, claim, Reason.SILENCE if proven else Reason.ALONE, now)
         else:
             if waited:
                 self._move(address, claim, State.ASKING, Reason.LINK_NOT_PROVEN)
             self._open_window(address, claim, now + RETRY_S if waited else now)
 
-    def _is_lonely(self, silent: Iterable[int], asked_s: float) -> bool:
-        """Whether on none of the interfaces on which nobody answers a member lives, but gateways at most."""
-        return asked_s >= LONELY_S and not any(map(self._neighbours.has_members, silent))
+    def _is_lonely(self, silent: Collection[int], now: float) -> bool:
+        """Whether on none of the interfaces on which nobody answers a member lives, but gateways at most, and yet somebody
+        is heard there: who hears nothing at all may be deaf, and the addresses be others'."""
+        return not any(map(self._neighbours.has_members, silent)) and any(
+            self._neighbours.noticed_since(index, now - LONELY_S) for index in silent
+        )
 
     def _announce(self, address: bytes, claim: _Claim, reason: Reason, now: float) -> None:
         claim.known = True

@@ -85,6 +85,7 @@ class Neighbours:
         self._proved: dict[int, float] = {}
         self._answered: dict[int, float] = {}
         self._asked: dict[int, float] = {}
+        self._noticed: dict[int, float] = {}
         self._hello_at: float | None = None
         self._meet_s = HELLO_S
         self._turn = 0
@@ -95,7 +96,7 @@ class Neighbours:
         """Take note of the interfaces in use; on those that came up or changed, say hello."""
         before, self.interfaces = self.interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            for known in (self._heard, self._proved, self._answered, self._asked):
+            for known in (self._heard, self._proved, self._answered, self._asked, self._noticed):
                 known.pop(index, None)
         self._homes.clear()
         self._same_homes.clear()
@@ -183,6 +184,11 @@ class Neighbours:
         return name in self._alive
 
     # What is heard
+
+    def notice(self, interface: int, frame: ArpFrame, now: float) -> None:
+        """Take note that somebody was heard, whatever it was: frames come in."""
+        if not self.is_mine(frame.sender_mac):
+            self._noticed[interface] = now
 
     def hear(self, interface: int, frame: ArpFrame, now: float) -> None:
         """Take note of a frame that came for us: an answer of anybody proves the link."""
@@ -272,6 +278,10 @@ class Neighbours:
     def proved_since(self, interface: int, moment: float) -> bool:
         """Whether somebody was heard on the interface since then."""
         return self._proved.get(interface, float("-inf")) >= moment
+
+    def noticed_since(self, interface: int, moment: float) -> bool:
+        """Whether any frame of anybody has come in on the interface since then."""
+        return self._noticed.get(interface, float("-inf")) >= moment
 
     def answered_since(self, interface: int, moment: float) -> bool:
         """Whether somebody has answered us on the interface since then: frames go both ways."""

@@ -397,6 +397,7 @@ class ArpResponder:
         heard = arp.parse(frame)
         if isinstance(heard, DropReason):
             return heard
+        self._neighbours.notice(interface, heard, now)
         trailer = self._trailer(frame)
         if trailer is not None:
             self.busy = True

@@ -503,14 +503,35 @@ def test_another_lost_link_is_none_of_its_business() -> None:
     assert bench.book.sole_homes() == {2}
 
 
-def test_a_gateway_that_went_away_does_not_keep_the_last_member_silent() -> None:
+def lonely() -> Bench:
+    """A node whose gateway answered once and does not any more, and which wants an address."""
     bench = Bench()
     gateway = bytes([198, 18, 0, 1])
     bench.neighbours.set_gateways({2: Gateway(gateway)}, bench.now)
     bench.neighbours.hear(2, bench.reply(STRANGER_MAC, gateway), bench.now)
     bench.want()
+    return bench
+
+
+def test_a_gateway_that_went_away_does_not_keep_the_last_member_silent() -> None:
+    bench = lonely()
     bench.run(claims.LONELY_S - 0.5)
+    bench.neighbours.notice(2, bench.reply(STRANGER_MAC, bytes([198, 18, 0, 9])), bench.now)
     assert not bench.answering()
+    bench.run(1.0)
+    assert (bench.answering(), bench.last().reason) == (True, Reason.ALONE)
+
+
+def test_who_hears_nothing_takes_nothing_until_somebody_is_heard() -> None:
+    bench = lonely()
+    bench.run(60.0)
+    assert (bench.answering(), bench.last().reason) == (False, Reason.LINK_NOT_PROVEN)
+    bench.neighbours.notice(
+        2, bench.reply(bench.neighbours.interfaces[2].mac, bytes([198, 18, 0, 9])), bench.now
+    )
+    bench.run(1.0)
+    assert not bench.answering()
+    bench.neighbours.notice(2, bench.reply(STRANGER_MAC, bytes([198, 18, 0, 9])), bench.now)
     bench.run(1.0)
     assert (bench.answering(), bench.last().reason) == (True, Reason.ALONE)
 
