@@ -13,7 +13,7 @@ from typing import TypeVar
 from announcer.layer2.responder import GAP_S
 from speaker.decide import Address
 from tests.simulation.announcer.api import Change, Web, node_change
-from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_SEGMENT, Fault, Kind, Schedule
+from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_LOSS, OF_SEGMENT, Fault, Kind, Schedule
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
 
 T = TypeVar("T")
@@ -30,7 +30,8 @@ START_S = 0.8
 LEASE_S = 1.5
 TWO_S = 0.5
 """Longest time with two owners on a segment that is whole."""
-TWO_LOSSY_S = 0.8
+TWO_BURSTS_S = 0.8
+"""The same where frames are lost in bursts."""
 NONE_S = 3.0
 """Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
 NONE_CALM_S = 1.2
@@ -57,6 +58,7 @@ class Trial:
         kinds = {fault.kind for fault in schedule.faults}
         self.calm = kinds <= {"plain", *OF_API} and not schedule.loss
         self.none_s = NONE_CALM_S if self.calm else NONE_DEAF_S if "deaf" in kinds else NONE_S
+        self.two_s = TWO_BURSTS_S if kinds & set(OF_LOSS) else TWO_S
         self.had: set[Address] = set()
         """Addresses that were announced, and no node has found since that nobody may own them."""
         self.segment = Segment(
@@ -210,6 +212,9 @@ class Trial:
         if fault.kind in OF_SEGMENT:
             self._begin_of_segment(fault)
             return
+        if fault.kind in OF_LOSS:
+            self._burst(fault)
+            return
         node = self.segment.nodes[fault.node]
         if node in self.busy or not node.up:
             return
@@ -257,6 +262,17 @@ class Trial:
         self.segment.note(plain.name, "-- die ends")
         plain.up = True
         self._refresh(VERDICT_S)
+
+    def _burst(self, fault: Fault) -> None:
+        """Every frame is lost for a moment; no promise waits for it."""
+        node = self.segment.nodes[fault.node]
+        lossy = self.segment if fault.kind == "burst-all" else node
+        self.segment.note(node.name if lossy is node else "segment", f"-- {fault.kind} for {fault.lasts} s")
+        lossy.bursts += 1
+        self.segment.at(fault.lasts, partial(self._end_burst, lossy))
+
+    def _end_burst(self, lossy: Segment | Node) -> None:
+        lossy.bursts -= 1
 
     def _begin_of_segment(self, fault: Fault) -> None:
         if fault.kind in self.busy_segment:
@@ -328,7 +344,7 @@ class Trial:
         for address, since in self.two.items():
             lasts = segment.now - since
             self.worst_two = max(self.worst_two, lasts)
-            if lasts > (TWO_LOSSY_S if segment.loss else TWO_S) + SAMPLE_S:
+            if lasts > self.two_s + SAMPLE_S:
                 owners = " and ".join(segment.owners(address))
                 raise BrokenPromiseError(f"{owners} answered for {address} for {lasts:.2f} s")
         for address, since in self.lost.items():

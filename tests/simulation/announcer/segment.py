@@ -2,7 +2,7 @@
 is simulated.
 
 Ring and API server are models: each node learns after a delay of its own who lives, and what there is. Frames take a
-moment and may be lost.
+moment and may be lost, one by one or in bursts.
 """
 
 from __future__ import annotations
@@ -122,12 +122,19 @@ class Node:
         self.up = False
         self.side = 0
         self.deaf = False
+        self.bursts = 0
+        """How many bursts its data port is in: it loses every frame."""
         self.stalled = self.hung = self.leaving = False
         self.start()
 
     @property
     def now(self) -> float:
         return self.segment.now
+
+    @property
+    def carries(self) -> bool:
+        """Whether the data port carries frames."""
+        return not (self.deaf or self.bursts or self.segment.bursts)
 
     def start(self) -> None:
         """The speaker starts; it knows of nobody."""
@@ -363,6 +370,8 @@ class Segment:
         self.loss = loss
         self.suppressing = suppressing
         """Whether the switch answers requests from what it has seen instead of flooding them."""
+        self.bursts = 0
+        """How many bursts the whole segment is in."""
         self.gateway_up = True
         self.host_since: float | None = None
         """Since when a host is there that answers everything."""
@@ -395,7 +404,7 @@ class Segment:
     def send(self, sender: Node, frame: bytes) -> None:
         """A frame leaves a node."""
         said = arp.parse(frame)
-        if sender.deaf or not isinstance(said, ArpFrame):
+        if not sender.carries or not isinstance(said, ArpFrame):
             return
         gratuitous = said.sender_ip == said.target_ip
         asks = said.operation == arp.REQUEST and not gratuitous
@@ -421,7 +430,7 @@ class Segment:
         ).encode()
 
         def arrive() -> None:
-            if asker.side == 0 and not asker.deaf:
+            if asker.side == 0 and asker.carries:
                 asker.receive(answer)
 
         if asker.side == 0:
@@ -429,7 +438,7 @@ class Segment:
 
     def _deliver(self, sender: Node, node: Node, frame: bytes) -> None:
         def arrive() -> None:
-            if sender.side == node.side and not node.deaf:
+            if sender.side == node.side and node.carries:
                 node.receive(frame)
 
         self._later(arrive)
