@@ -13,6 +13,7 @@ from typing import TypeVar
 from announcer.layer2.responder import GAP_S
 from speaker.decide import Address
 from tests.simulation.announcer.api import Change, Web, node_change
+from tests.simulation.announcer.bounds import API_S, Near
 from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_LOSS, OF_SEGMENT, Fault, Kind, Schedule
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
 
@@ -24,23 +25,15 @@ SLOW_VERDICT_S = (1.0, 6.0)
 """Where the wire still answers, ordinary suspicion decides."""
 WORD_S = (0.0, 0.3)
 """A member that is back is known."""
-API_S = (0.0, 3.0)
-"""A change at the API server is known."""
 START_S = 0.8
 LEASE_S = 1.5
 TWO_S = 0.5
 """Longest time with two owners on a segment that is whole."""
 TWO_BURSTS_S = 0.8
 """The same where frames are lost in bursts."""
-NONE_S = 3.0
-"""Longest time without an owner after the last fault: the lease of a hung speaker, a verdict, three polls, a window."""
-NONE_CALM_S = 1.2
-"""The same where nothing but the API server's objects and plain members change: three polls of a holder that has let go, a
-window, a contest."""
 KEPT_S = 0.3
-"""There, longest time without an owner once the address was announced, until a node finds that nobody may own it."""
-NONE_DEAF_S = 4.0
-"""The same where a data path may be dead while the ring runs: up to 2 s until the owner is sure of it."""
+"""Where nothing but the API server's objects and plain members change, longest time without an owner once the address was
+announced, until a node finds that nobody may own it."""
 HELD_S = 1.5
 """Longest time that a claim stays held while its holder does not announce: three polls, and one more that is lost."""
 SETTLE_S = 11.0
@@ -57,8 +50,8 @@ class Trial:
         self.schedule = schedule
         kinds = {fault.kind for fault in schedule.faults}
         self.calm = kinds <= {"plain", *OF_API} and not schedule.loss
-        self.none_s = NONE_CALM_S if self.calm else NONE_DEAF_S if "deaf" in kinds else NONE_S
-        self.two_s = TWO_BURSTS_S if kinds & set(OF_LOSS) else TWO_S
+        self.near = Near()
+        self.bursts = bool(kinds & set(OF_LOSS))
         self.had: set[Address] = set()
         """Addresses that were announced, and no node has found since that nobody may own them."""
         self.segment = Segment(
@@ -85,7 +78,9 @@ class Trial:
         self.none: dict[IPv4Address, float] = {}
         self.vain: dict[tuple[IPv4Address, str], float] = {}
         """Since when an address has had two owners, lost its owner, had none, or a node's claim for it is held in vain."""
-        self.worst_two = self.worst_none = 0.0
+        self.worst_two = 0.0
+        self.worst_none: dict[float, float] = {}
+        """Longest times without an owner, by the bound that applied."""
 
     def play(self) -> None:
         """Raises BrokenPromiseError."""
@@ -191,11 +186,14 @@ class Trial:
                 raise AssertionError(fault.kind)
         for change in changes:
             self._tell(change, API_S)
+        self.near.ends(fault, self.segment.now)
         if after is not None:
+            self.near.begins(fault)
             self.busy_api.add((fault.kind, fault.node))
             self.segment.at(fault.lasts, partial(self._change_back, fault, after))
 
     def _change_back(self, fault: Fault, after: Change) -> None:
+        self.near.ends(fault, self.segment.now)
         self.busy_api.discard((fault.kind, fault.node))
         self.segment.note("api", f"-- {fault.kind} ends")
         self._tell(after, API_S)
@@ -219,6 +217,7 @@ class Trial:
         if node in self.busy or not node.up:
             return
         self.busy.add(node)
+        self.near.begins(fault)
         self.quiet = self.segment.now
         self.segment.note(node.name, f"-- {fault.kind} for {fault.lasts} s")
         verdict = VERDICT_S
@@ -278,6 +277,7 @@ class Trial:
         if fault.kind in self.busy_segment:
             return
         self.busy_segment.add(fault.kind)
+        self.near.begins(fault)
         self.quiet = self.segment.now
         self.segment.note("segment", f"-- {fault.kind} for {fault.lasts} s")
         if fault.kind == "gateway":
@@ -285,9 +285,11 @@ class Trial:
         else:
             self.segment.host_since = self.segment.now
             self.strange = min(self.strange, self.segment.now)
-        self.segment.at(fault.lasts, partial(self._end_of_segment, fault.kind))
+        self.segment.at(fault.lasts, partial(self._end_of_segment, fault))
 
-    def _end_of_segment(self, kind: Kind) -> None:
+    def _end_of_segment(self, fault: Fault) -> None:
+        kind = fault.kind
+        self.near.ends(fault, self.segment.now)
         self.busy_segment.discard(kind)
         self.quiet = self.segment.now
         self.segment.note("segment", f"-- {kind} ends")
@@ -308,6 +310,7 @@ class Trial:
             other.think(partial(other.sees, member(node.name, alive=False, meta=node.meta)))
 
     def _end(self, fault: Fault, node: Node) -> None:
+        self.near.ends(fault, self.segment.now)
         self.quiet = self.segment.now
         self.segment.note(node.name, f"-- {fault.kind} ends")
         self.busy.discard(node)
@@ -344,7 +347,7 @@ class Trial:
         for address, since in self.two.items():
             lasts = segment.now - since
             self.worst_two = max(self.worst_two, lasts)
-            if lasts > self.two_s + SAMPLE_S:
+            if lasts > (TWO_BURSTS_S if self.bursts else TWO_S) + SAMPLE_S:
                 owners = " and ".join(segment.owners(address))
                 raise BrokenPromiseError(f"{owners} answered for {address} for {lasts:.2f} s")
         for address, since in self.lost.items():
@@ -353,10 +356,12 @@ class Trial:
                     f"nobody answered for {address} any more, though somebody might own it"
                 )
         for address, since in self.none.items():
-            lasts = segment.now - since
-            self.worst_none = max(self.worst_none, lasts)
-            if lasts > self.none_s + SAMPLE_S:
-                raise BrokenPromiseError(f"nobody answered for {address} for {lasts:.2f} s")
+            lasts, bound = segment.now - since, self.near.none_s(since)
+            self.worst_none[bound] = max(self.worst_none.get(bound, 0.0), lasts)
+            if lasts > bound + SAMPLE_S:
+                raise BrokenPromiseError(
+                    f"nobody answered for {address} for {lasts:.2f} s where {bound} s are promised"
+                )
         for (address, name), since in self.vain.items():
             if segment.now - since > HELD_S:
                 raise BrokenPromiseError(f"{name} is held for {address}, which its holder does not announce")
