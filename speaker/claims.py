@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,14 +44,19 @@ def _word(value: State | Reason) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
+STATES: Final = tuple(map(_word, State))
+"""The states of a claim in the words of logs, status and metrics (docs/claims.md)."""
+
+
 class Claims:
     """This node's claims as the responder knows them. One task owns it.
 
     Only members with our Meta take part: a plain member (MetalLB) neither asks nor hands over, so an address goes to it at
-    once.
+    once. `foreign_answers` counts what was told of answers by something that is no speaker.
     """
 
     def __init__(self, node: str, responder: Responder) -> None:
+        self.foreign_answers = 0
         self._node = node
         self._responder = responder
         self._ours: set[str] = set()
@@ -171,6 +177,7 @@ class Claims:
 
     def foreign(self, event: ForeignAnswer) -> Line:
         """Something that is no speaker answers for an address of ours or announces it."""
+        self.foreign_answers += 1
         member = self._responder.name_of(event.member)
         mac = event.mac.hex(":")
         who = f"the MAC of node {member}" if member else "no speaker's MAC"
@@ -188,3 +195,10 @@ class Claims:
     def view(self, address: Address) -> ClaimView | None:
         """Where the claim for an address stands here, None where this node has none."""
         return self._views.get(address)
+
+    def by_state(self, addresses: int) -> Mapping[str, int]:
+        """How many of all the addresses that are elected, `addresses`, have their claim here in which state; none is idle."""
+        counted = Counter(view.state for view in self._views.values())
+        # What is no longer elected may still have a claim, until the responder says that it has let go.
+        counted[_word(State.IDLE)] = max(0, addresses - len(self._views))
+        return {state: counted[state] for state in STATES}

@@ -226,6 +226,11 @@ class Decider:
         """Every address that takes part in the election, in numerical order."""
         return sorted(self._users, key=_by_number)
 
+    @property
+    def elected(self) -> int:
+        """How many addresses take part in the election."""
+        return len(self._users)
+
     def users(self, address: Address) -> tuple[str, ...]:
         """The services that use an address, in lexical order."""
         return tuple(sorted(self._users.get(address, ())))

@@ -106,7 +106,6 @@ class Speaker:
         self._roster: set[str] = set()
         self._ring: RingKeeper | None = None
         self._events: EventRecorder | None = None
-        self._claims = Claims(options.node_name, responder)
         self._attention = Attention()
         self._let_go = anyio.Event()
         started = time.monotonic()
@@ -119,6 +118,7 @@ class Speaker:
             wall=self._wall,
             decider=Decider(node=options.node_name, order=Order(options.order)),
             announced=Announced(),
+            claims=Claims(options.node_name, responder),
             peers=Peers(own_address=ring.bind_address if ring is not None else ""),
             complaints=PeerComplaints(),
             responder=ResponderFacts(pid=responder.pid),
@@ -126,6 +126,7 @@ class Speaker:
             ring_encrypted=ring is not None and ring.secret is not None,
             last_turn=started,
         )
+        self._claims = self.state.claims
         self.state.decider.set_members((), "")
         self._feed = KubernetesFeed(options=options, state=self.state, rng=self._rng, put=self._put)
 

@@ -26,6 +26,7 @@ class SpeakerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All samples."""
         yield from self._announcements()
+        yield from self._claims()
         yield from self._layer2()
         yield from self._kubernetes()
         yield from self._ring()
@@ -41,6 +42,27 @@ class SpeakerCollector(Collector):
         yield announced
         yield CounterMetricFamily(
             "vipring_owner_changes", "Addresses that changed hands.", value=self._state.owner_changes
+        )
+
+    def _claims(self) -> Iterator[Metric]:
+        state = self._state
+        claims = GaugeMetricFamily(
+            "vipring_claims",
+            "Claims of this node for addresses; idle: an address that it has no claim for.",
+            labels=["state"],
+        )
+        for word, count in state.claims.by_state(state.decider.elected).items():
+            claims.add_metric([word], count)
+        yield claims
+        yield CounterMetricFamily(
+            "vipring_foreign_answers",
+            "Answers for addresses of this node by something that is no speaker, as often as they were told.",
+            value=state.claims.foreign_answers,
+        )
+        yield GaugeMetricFamily(
+            "vipring_links_not_proven",
+            "Interfaces on which nobody is heard though somebody must be there.",
+            value=len(state.responder.lost_links),
         )
 
     def _layer2(self) -> Iterator[Metric]:

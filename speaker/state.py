@@ -13,6 +13,7 @@ from gossip.counters import Counters as RingCounters
 from gossip.member import MemberView
 from gossip.meta import Meta
 from speaker.announced import Announced
+from speaker.claims import Claims
 from speaker.decide import Decider
 from speaker.roster import PeerComplaints, Peers
 from speaker.status import ApiStatus, ConfigStatus, MemberStatus, ResponderStatus, RingStatus, sorted_members
@@ -55,6 +56,7 @@ class SpeakerState:
     wall: Callable[[float], str]
     decider: Decider
     announced: Announced
+    claims: Claims
     peers: Peers
     complaints: PeerComplaints
     responder: ResponderFacts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from typing import cast
 
 import msgspec
 import pytest
@@ -12,19 +13,22 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from announcer.layer2.arp import DropReason
-from announcer.layer2.messages import AddressCounters
+from announcer.layer2.claims import Reason, State
+from announcer.layer2.handle import Responder
+from announcer.layer2.messages import AddressCounters, ClaimChanged, ForeignAnswer
 from election.order import Order
 from gossip.counters import Counters
 from gossip.errors import RejectReason
 from gossip.member import MemberState
 from speaker.announced import Announced
-from speaker.claims import ClaimView
+from speaker.claims import STATES, Claims, ClaimView
 from speaker.decide import Decider
 from speaker.metrics import registry
 from speaker.roster import PeerComplaints, Peers
 from speaker.state import LOOP_DEAD_AFTER_S, MAX_LAST_EVENTS, ResponderFacts, SpeakerState
 from speaker.status import ClaimStatus, vip_status
 from tests.unit.speaker.builders import CONFIG, VIP, node, our_meta, piece, service, view
+from tests.unit.speaker.test_claims import Told
 
 MEMBERS = {
     "n2": view("n2", "198.18.0.12", MemberState.DEAD, incarnation=3),
@@ -49,6 +53,7 @@ def state() -> SpeakerState:
         wall=lambda moment: f"wall-{moment:g}",
         decider=decider,
         announced=announced,
+        claims=Claims("n1", cast("Responder", Told())),
         peers=Peers(own_address="198.18.0.11"),
         complaints=PeerComplaints(),
         responder=ResponderFacts(pid=12),
@@ -166,6 +171,36 @@ def test_metrics_of_layer2_kubernetes_and_ring() -> None:
     assert found["vipring_ring_packets_total", pings] == 5
     assert found["vipring_ring_bytes_total", pings] == 500
     assert found["vipring_ring_packets_total", (("direction", "out"), ("type", "indirectPing"))] == 2
+
+
+def test_metrics_of_claims() -> None:
+    made = state()
+
+    def counted() -> dict[str, float]:
+        found = samples(made)
+        return {word: found["vipring_claims", (("state", word),)] for word in STATES}
+
+    nothing = dict.fromkeys(("idle", "asking", "announcing", "held", "handingOver", "conflicted"), 0.0)
+    assert counted() == {**nothing, "idle": 1.0}
+    made.claims.changed(ClaimChanged(VIP, State.ASKING, Reason.WANTED, b""))
+    assert counted() == {**nothing, "asking": 1.0}
+    made.claims.changed(ClaimChanged(VIP, State.HANDING_OVER, Reason.NOT_OURS, b"n2"))
+    assert counted() == {**nothing, "handingOver": 1.0}
+    made.claims.changed(ClaimChanged(VIP + 1, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
+    assert counted() == {**nothing, "handingOver": 1.0, "held": 1.0}, "one more than is elected by now"
+    for ip in (VIP, VIP + 1):
+        made.claims.changed(ClaimChanged(ip, State.IDLE, Reason.TAKEN_OVER, b""))
+    assert counted() == {**nothing, "idle": 1.0}
+
+
+def test_metrics_of_strangers_and_links() -> None:
+    made = state()
+    names = ("vipring_foreign_answers_total", "vipring_links_not_proven")
+    assert [samples(made)[name, ()] for name in names] == [0, 0]
+    made.claims.foreign(ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b""))
+    made.claims.foreign(ForeignAnswer(VIP, bytes.fromhex("0200000000ab"), b"n2"))
+    made.responder.lost_links = {"eth0"}
+    assert [samples(made)[name, ()] for name in names] == [2, 1]
 
 
 def test_metrics_of_the_rings_health() -> None:
