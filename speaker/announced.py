@@ -1,12 +1,13 @@
 """What this node really announces: the responder's reports joined with the services that asked for them.
 
 Log lines, events, metrics and status say "announced" only from here; an address counts from the responder's
-report that its first gratuitous frame is out until the report that it has fallen silent.
+report that its first gratuitous frame is out until the report that it has fallen silent, and never while its claim
+does not allow to answer for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from speaker.decide import Address, Decisions, Offer
@@ -33,9 +34,13 @@ Notice = ServiceAnnounced | ServiceWithdrawn
 
 
 class Announced:
-    """Joins offers with reports; every input returns the notices that follow from it."""
+    """Joins offers with reports; every input returns the notices that follow from it.
 
-    def __init__(self) -> None:
+    `silent` says of an address whether its claim does not allow to answer for it; `claim_changed` follows every change.
+    """
+
+    def __init__(self, silent: Callable[[Address], bool]) -> None:
+        self._silent = silent
         self._offers: dict[Address, dict[str, Offer]] = {}
         self._why: dict[_Key, str] = {}
         self._interfaces: dict[Address, set[str]] = {}
@@ -64,6 +69,8 @@ class Announced:
 
     def reported(self, address: Address, interface: str) -> list[Notice]:
         """The responder has sent the first gratuitous frame of the address on an interface."""
+        if self._silent(address):
+            return []
         self._interfaces.setdefault(address, set()).add(interface)
         return [
             notice for offer in self._offers.get(address, {}).values() for notice in self._announce(offer)
@@ -73,6 +80,10 @@ class Announced:
         """The responder no longer answers for the address."""
         self._interfaces.pop(address, None)
         return self._withdraw([(service, address) for service in self._shown.get(address, ())])
+
+    def claim_changed(self, address: Address) -> list[Notice]:
+        """The claim for the address is in another state."""
+        return self.silenced(address) if self._silent(address) else []
 
     def interfaces_changed(self, names: Collection[str]) -> list[Notice]:
         """Only these interfaces are in use; what was announced on others only is announced no more."""

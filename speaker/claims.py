@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
-from announcer.layer2.claims import Reason, State
+from announcer.layer2.claims import ANSWERING, Reason, State
 from announcer.layer2.evidence import Answer
 from announcer.layer2.handle import Responder
 from announcer.layer2.messages import ClaimChanged, ForeignAnswer
@@ -32,11 +32,18 @@ _ANNOUNCED_BY_ANOTHER: Final = (Reason.HOLDER_ANSWERS, Reason.OTHER_ANNOUNCES)
 
 @dataclass(frozen=True, slots=True)
 class ClaimView:
-    """Where the claim for one address stands; `holder` is the member that holds it, empty for none."""
+    """Where the claim for one address stands; `holder` is the member that holds it, empty for none.
+
+    `since` is when it came into this state, in monotonic seconds; `answering` whether this node answers in it; `mac` who
+    answered where it is conflicted, else empty.
+    """
 
     state: str
     reason: str
     holder: str
+    since: float
+    answering: bool
+    mac: str = ""
 
 
 def _word(value: State | Reason) -> str:
@@ -153,10 +160,19 @@ class Claims:
 
     # What the responder says
 
-    def changed(self, event: ClaimChanged) -> Line | None:
-        """A claim is in another state; the line to write, for those that a reader of logs wants to know."""
+    def changed(self, event: ClaimChanged, now: float) -> Line | None:
+        """A claim is in another state, or in the same one for another reason; the line to write, for those that a reader of
+        logs wants to know."""
         holder = self._responder.name_of(event.holder)
-        view = ClaimView(_word(event.state), _word(event.reason), holder)
+        word, before = _word(event.state), self._views.get(event.address)
+        view = ClaimView(
+            state=word,
+            reason=_word(event.reason),
+            holder=holder,
+            since=before.since if before is not None and before.state == word else now,
+            answering=event.state in ANSWERING,
+            mac=event.mac.hex(":"),
+        )
         if event.address in self._owned and (
             event.state is State.ANNOUNCING or event.reason in _ANNOUNCED_BY_ANOTHER
         ):
@@ -195,6 +211,11 @@ class Claims:
     def view(self, address: Address) -> ClaimView | None:
         """Where the claim for an address stands here, None where this node has none."""
         return self._views.get(address)
+
+    def silent(self, address: Address) -> bool:
+        """Whether there is a claim for an address here that does not allow to answer for it."""
+        view = self._views.get(address)
+        return view is not None and not view.answering
 
     def by_state(self, addresses: int) -> Mapping[str, int]:
         """How many of all the addresses that are elected, `addresses`, have their claim here in which state; none is idle."""

@@ -108,6 +108,7 @@ class Speaker:
         self._events: EventRecorder | None = None
         self._attention = Attention()
         self._let_go = anyio.Event()
+        self._claims = Claims(options.node_name, responder)
         started = time.monotonic()
         self._epoch = time.time() - started
         ring = options.ring
@@ -117,8 +118,8 @@ class Speaker:
             started=started,
             wall=self._wall,
             decider=Decider(node=options.node_name, order=Order(options.order)),
-            announced=Announced(),
-            claims=Claims(options.node_name, responder),
+            announced=Announced(self._claims.silent),
+            claims=self._claims,
             peers=Peers(own_address=ring.bind_address if ring is not None else ""),
             complaints=PeerComplaints(),
             responder=ResponderFacts(pid=responder.pid),
@@ -126,7 +127,6 @@ class Speaker:
             ring_encrypted=ring is not None and ring.secret is not None,
             last_turn=started,
         )
-        self._claims = self.state.claims
         self.state.decider.set_members((), "")
         self._feed = KubernetesFeed(options=options, state=self.state, rng=self._rng, put=self._put)
 
@@ -148,9 +148,7 @@ class Speaker:
         for number, address in enumerate(decider.addresses(), start=1):
             users = decider.users(address)
             if users and (key is None or key in users):
-                vips.append(
-                    vip_status(address, decider, state.announced, self._wall, self._claims.view(address))
-                )
+                vips.append(vip_status(address, decider, state.announced, self._claims, self._wall))
             if number % VIPS_A_TURN == 0:
                 await anyio.lowlevel.checkpoint()
         document = SpeakerStatus(
@@ -390,7 +388,8 @@ class Speaker:
     def _claim_event(self, event: ClaimChanged | ForeignAnswer | MemberEvidence) -> None:
         match event:
             case ClaimChanged():
-                self._write_line(self._claims.changed(event))
+                self._write_line(self._claims.changed(event, time.monotonic()))
+                self._tell(self.state.announced.claim_changed(event.address))
             case ForeignAnswer():
                 self._write_line(self._claims.foreign(event))
             case MemberEvidence():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from speaker.announced import Announced
-from speaker.claims import ClaimView
+from speaker.claims import Claims
 from speaker.decide import Address, Decider, Diagnosis
 
 
@@ -42,16 +42,25 @@ class RingStatus(msgspec.Struct, frozen=True):
 
 class ClaimStatus(msgspec.Struct, frozen=True):
     """Where this speaker's claim for an address stands: `state` and `reason` as in docs/claims.md, `holder` is the member
-    that answers for it or is to take it over, empty for none."""
+    that answers for it or is to take it over, empty for none.
+
+    `since` is when the claim came into this state, `mac` who answered where it is conflicted, else empty.
+    """
 
     state: str
     reason: str
     holder: str = ""
+    since: str = ""
+    mac: str = ""
 
 
 class VipStatus(msgspec.Struct, frozen=True):
     """One address: who should own it, best candidates first, why the other nodes are none, and this speaker's own claim,
-    null where it has none."""
+    null where it has none.
+
+    `owner` is what was elected, since `since`; whether this speaker answers for the address, `announcing` says, which is
+    never true while its claim does not allow it.
+    """
 
     address: str
     services: tuple[str, ...]
@@ -119,11 +128,12 @@ def vip_status(
     address: Address,
     decider: Decider,
     announced: Announced,
+    claims: Claims,
     wall: Callable[[float], str],
-    claim: ClaimView | None = None,
 ) -> VipStatus:
     """One address. `wall` turns monotonic seconds into RFC 3339."""
     ranking = decider.ranking(address)
+    claim = claims.view(address)
     return VipStatus(
         address=str(address),
         services=decider.users(address),
@@ -133,7 +143,9 @@ def vip_status(
         ranking=tuple(ranking.nodes),
         excluded={node: str(reason) for node, reason in sorted(ranking.excluded.items())},
         interfaces=tuple(announced.interfaces(address)),
-        claim=ClaimStatus(claim.state, claim.reason, claim.holder) if claim is not None else None,
+        claim=ClaimStatus(claim.state, claim.reason, claim.holder, wall(claim.since), claim.mac)
+        if claim is not None
+        else None,
     )
 
 

@@ -118,7 +118,8 @@ def _vip(console: Console, vip: VipStatus, status: SpeakerStatus, known: Announc
     _say(console, f"{vip.address}  owner {vip.owner or 'nobody'}", "bold")
     if vip.owner is not None:
         _say(console, f"  {_announcement(known)}")
-    if vip.owner != status.node and vip.claim is not None and vip.claim.state != "announcing":
+    claimed = vip.claim is not None and (vip.claim.state != "announcing" or vip.announcing)
+    if vip.owner != status.node and vip.claim is not None and claimed:
         _say(console, f"  {status.node}: {_claim(vip.claim)}")
     if len(vip.services) > 1:
         _say(console, f"  shared by {', '.join(vip.services)}")
@@ -136,7 +137,12 @@ def _announcement(known: Announcement) -> str:
     if known.announcing is None:
         return f"whether it announces only its own speaker knows, which was not heard (--node {known.owner})"
     if known.announcing:
-        return f"announcing on {', '.join(known.interfaces)}"
+        on = f"announcing on {', '.join(known.interfaces)}"
+        if known.claim is None:
+            return on
+        return (
+            on + _since(known.claim) if known.claim.state == "announcing" else f"{on}; {_claim(known.claim)}"
+        )
     sentences = {
         "otherOwner": f"its own speaker takes {known.other or 'nobody'} for the owner",
         "ipv6NotAnnounced": "IPv6 addresses are elected, but not announced",
@@ -150,18 +156,27 @@ def _announcement(known: Announcement) -> str:
 
 
 def _claim(claim: ClaimStatus) -> str:
-    """One sentence on a claim that is not simply announcing."""
+    """One sentence on a claim, with the moment since when it stands so."""
     reasons = {
         "linkNotProven": "nobody at all answers on its segment; is the link of this node cut?",
         "linkDown": "the link to the segment of this address is down on this node",
     }
+    stranger = (
+        f"answered by MAC {claim.mac}" if claim.mac else "the speaker's log names its MAC (foreignAnswer)"
+    )
     sentences = {
+        "announcing": "announcing",
         "asking": f"asking the segment who answers for it: {reasons.get(claim.reason, claim.reason)}",
         "held": f"held: {claim.holder or 'another'} answers for it and has not let go ({claim.reason})",
         "handingOver": f"handing over to {claim.holder or 'whoever asks'}, answering until it announces",
-        "conflicted": "conflicted: something that is no speaker answers for it; the speaker's log names its MAC (foreignAnswer)",
+        "conflicted": f"conflicted: something that is no speaker answers for it, {stranger}",
     }
-    return sentences.get(claim.state, f"{claim.state} ({claim.reason})")
+    return sentences.get(claim.state, f"{claim.state} ({claim.reason})") + _since(claim)
+
+
+def _since(claim: ClaimStatus) -> str:
+    """The end of a sentence on a claim: since when it is in its state."""
+    return f", since {_clock(claim.since)} UTC" if claim.since else ""
 
 
 def missing(diagnosis: ServiceDiagnosis, status: SpeakerStatus) -> str:

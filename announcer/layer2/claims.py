@@ -66,7 +66,8 @@ class State(IntEnum):
     """A stranger answers for it."""
 
 
-_ANSWERING: Final = (State.ANNOUNCING, State.HANDING_OVER)
+ANSWERING: Final = (State.ANNOUNCING, State.HANDING_OVER)
+"""The states in which this node answers for the address."""
 
 
 class Reason(IntEnum):
@@ -98,12 +99,14 @@ class Reason(IntEnum):
 
 
 class Changed(NamedTuple):
-    """A claim is in another state. `holder` is a hashed name, empty where nobody holds it."""
+    """A claim is in another state. `holder` is a hashed name, empty where nobody holds it; `mac` is that of the stranger
+    that answered, where the state is CONFLICTED."""
 
     address: bytes
     state: State
     reason: Reason
     holder: bytes
+    mac: bytes = b""
 
 
 class Announce(NamedTuple):
@@ -224,7 +227,7 @@ class ClaimBook:
         claim = self._claims.get(address)
         if claim is None:
             return
-        if claim.state not in _ANSWERING:
+        if claim.state not in ANSWERING:
             self.drop(address)
             return
         claim.successor = to
@@ -347,7 +350,7 @@ class ClaimBook:
             claim.successor == ANYONE or self._before(trailer, address)
         ):
             self._end(address, claim, Reason.TAKEN_OVER)
-        elif claim.state in _ANSWERING and now - claim.contested >= OFFER_S / 2:
+        elif claim.state in ANSWERING and now - claim.contested >= OFFER_S / 2:
             # A cut has ended that we did not notice: the other goes on answering until it hears of us.
             claim.contested = now
             self._outputs.append(Reannounce(address))
@@ -362,7 +365,7 @@ class ClaimBook:
             self._end(address, claim, Reason.TAKEN_OVER)
         elif claim.state is State.HELD and address in self._held_by(trailer.name):
             pass
-        elif claim.state not in _ANSWERING or first:
+        elif claim.state not in ANSWERING or first:
             self._hold(address, claim, trailer.name, Reason.OTHER_ANNOUNCES, now)
         elif now - claim.contested >= REANNOUNCE_S:
             claim.contested = now
@@ -379,7 +382,7 @@ class ClaimBook:
         if member is not None:
             self._ask_directly(address, claim, frame.sender_mac)
         elif not claim.known:
-            self._move(address, claim, State.CONFLICTED, Reason.STRANGER_ANSWERS)
+            self._move(address, claim, State.CONFLICTED, Reason.STRANGER_ANSWERS, mac=frame.sender_mac)
             self._wait(address, claim, now + claim.back_off)
             claim.back_off = min(claim.back_off * 2, BACK_OFF_S[1])
 
@@ -408,7 +411,7 @@ class ClaimBook:
         """Do what is due, as much as the pace allows."""
         if self._reunion is not None and self._reunion <= now:
             self._reunited, self._reunion = now, None
-            self._outputs += [Reannounce(a) for a, c in self._claims.items() if c.state in _ANSWERING]
+            self._outputs += [Reannounce(a) for a, c in self._claims.items() if c.state in ANSWERING]
         self._allowed_at = max(self._allowed_at, now - STEPS_AT_ONCE / STEPS_PER_S)
         while self._timers and self._timers[0][0] <= now and self._allowed_at <= now:
             due, address = heapq.heappop(self._timers)
@@ -581,20 +584,27 @@ class ClaimBook:
         del self._claims[address]
 
     def _move(
-        self, address: bytes, claim: _Claim, state: State, reason: Reason, *, holder: bytes = b""
+        self,
+        address: bytes,
+        claim: _Claim,
+        state: State,
+        reason: Reason,
+        *,
+        holder: bytes = b"",
+        mac: bytes = b"",
     ) -> None:
         """Go to another state: the one place that says when this node answers."""
         if claim.state is State.HELD:
             self._release(address, claim)
-        if state in _ANSWERING and claim.state not in _ANSWERING:
+        if state in ANSWERING and claim.state not in ANSWERING:
             self._outputs.append(Announce(address))
-        if state not in _ANSWERING and claim.state in _ANSWERING:
+        if state not in ANSWERING and claim.state in ANSWERING:
             self._outputs.append(Silence(address))
         before = claim.state, claim.reason, claim.holder
         claim.state, claim.reason, claim.holder, claim.due = state, reason, holder, None
         self._telling.discard(address)
         if before != (state, reason, holder):
-            self._outputs.append(Changed(address, state, reason, holder))
+            self._outputs.append(Changed(address, state, reason, holder, mac))
 
     def _held_by(self, name: bytes) -> Container[bytes]:
         holder = self._holders.get(name)

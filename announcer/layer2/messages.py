@@ -157,12 +157,14 @@ class Counters(NamedTuple):
 
 
 class ClaimChanged(NamedTuple):
-    """The claim for an address is in another state. `holder` is a hashed name, empty where no member holds it."""
+    """The claim for an address is in another state. `holder` is a hashed name, empty where no member holds it; `mac` is
+    that of the stranger that answered, where the state is CONFLICTED."""
 
     address: IPv4Address
     state: State
     reason: Reason
     holder: bytes
+    mac: bytes = b""
 
 
 class ForeignAnswer(NamedTuple):
@@ -252,11 +254,13 @@ _COUNTERS_CHUNK = (MAX_MESSAGE - _DROPS.size) // _ADDRESS_COUNTERS.size
 _TEXT_BYTES = 200
 _NAME_BYTES = 4
 _PACE_BYTES = 4
-_CLAIM = struct.Struct("!4sBB4s")
+_CLAIM = struct.Struct("!4sBB4s6s")
 _FOREIGN = struct.Struct("!B4s6s4s")
 _EVIDENCE = struct.Struct("!B4sBB")
 _NOBODY = bytes(_NAME_BYTES)
 """Stands for no member; SHA-256 gives it to one name in 4,000,000,000."""
+_NO_MAC = bytes(6)
+"""Stands for no MAC: no interface has it."""
 
 
 def encode_renew(*, epoch: int, at: float) -> bytes:
@@ -375,7 +379,13 @@ def encode_events(events: Iterable[ResponderEvent]) -> list[bytes]:
             messages += _joined(bytes([_Kind.WITHDRAWN]), entries)
         elif kind is ClaimChanged:
             entries = [
-                _CLAIM.pack(event.address.packed, event.state, event.reason, event.holder or _NOBODY)
+                _CLAIM.pack(
+                    event.address.packed,
+                    event.state,
+                    event.reason,
+                    event.holder or _NOBODY,
+                    event.mac or _NO_MAC,
+                )
                 for event in batch
                 if isinstance(event, ClaimChanged)
             ]
@@ -455,8 +465,14 @@ def _decode_events(message: bytes) -> list[ResponderEvent]:
             return [_decode_counters(message)]
         case _Kind.CLAIM:
             return [
-                ClaimChanged(IPv4Address(packed), State(state), Reason(reason), _somebody(holder))
-                for packed, state, reason, holder in _CLAIM.iter_unpack(message[1:])
+                ClaimChanged(
+                    IPv4Address(packed),
+                    State(state),
+                    Reason(reason),
+                    _somebody(holder),
+                    b"" if mac == _NO_MAC else mac,
+                )
+                for packed, state, reason, holder, mac in _CLAIM.iter_unpack(message[1:])
             ]
         case _Kind.FOREIGN:
             _, packed, mac, member = _FOREIGN.unpack(message)

@@ -515,8 +515,8 @@ class ArpResponder:
                         self._schedule.repeat(
                             address, index, now=now, directed=self._users(address, index, now)
                         )
-                case Changed(address, state, reason, holder):
-                    self._outputs.append(ClaimChanged(IPv4Address(address), state, reason, holder))
+                case Changed(address, state, reason, holder, mac):
+                    self._outputs.append(ClaimChanged(IPv4Address(address), state, reason, holder, mac))
                 case Alarm():
                     self._alarm(output, now)
         self._outputs += [

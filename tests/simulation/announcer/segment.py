@@ -327,7 +327,7 @@ class Node:
             self.responder.epoch = event.epoch
             self.claims.own_again()
         elif isinstance(event, ClaimChanged):
-            self.claims.changed(event)
+            self.claims.changed(event, self.now)
             self.segment.note(self.name, event)
             if event.state is State.CONFLICTED:
                 self.segment.conflicted(self, event.address)

@@ -361,12 +361,13 @@ def test_a_stranger_keeps_an_address_that_was_never_ours() -> None:
     bench.book.answered_unsigned(bench.reply(STRANGER_MAC), bench.now)
     bench.take()
     assert Alarm(VIP, STRANGER_MAC, b"") in bench.outputs
-    assert bench.last().state is State.CONFLICTED
+    assert bench.last() == Changed(VIP, State.CONFLICTED, Reason.STRANGER_ANSWERS, b"", STRANGER_MAC)
     questions = len(bench.asked)
     bench.run(0.9)
     assert len(bench.asked) == questions
     bench.run(0.4)
     assert bench.answering(), "it asks again and nobody answers any more"
+    assert [output.mac for output in bench.outputs if isinstance(output, Changed)].count(STRANGER_MAC) == 1
 
 
 def test_what_a_member_answered_for_is_no_strangers() -> None:

@@ -66,6 +66,7 @@ def there_and_back(events: list[ResponderEvent]) -> list[ResponderEvent]:
         Counters({VIP: AddressCounters(1, 2**40, 3)}, {reason: n for n, reason in enumerate(DropReason)}),
         ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"abcd"),
         ClaimChanged(VIP, State.ASKING, Reason.LINK_DOWN, b""),
+        ClaimChanged(VIP, State.CONFLICTED, Reason.STRANGER_ANSWERS, b"", ETH0.mac),
         ForeignAnswer(VIP, ETH0.mac, b""),
         ForeignAnswer(VIP, ETH0.mac, b"abcd"),
         LinkProven("eth0", proven=False),
@@ -103,6 +104,11 @@ def test_ten_thousand_addresses() -> None:
         assert messages.decode_command(message) == Add(2, 1.5, tuple(part))
     events: list[ResponderEvent] = [Announced(VIP + offset, "eth0", 1.0) for offset in range(10_000)]
     assert len(messages.encode_events(events)) < 10
+    assert there_and_back(events) == events
+    events = [
+        ClaimChanged(VIP + offset, State.CONFLICTED, Reason.STRANGER_ANSWERS, b"", ETH0.mac)
+        for offset in range(10_000)
+    ]
     assert there_and_back(events) == events
     counted = Counters(
         {VIP + n: AddressCounters(n, n, n) for n in range(10_000)}, dict.fromkeys(DropReason, 1)

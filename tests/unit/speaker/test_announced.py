@@ -21,7 +21,7 @@ def withdrawn(offer: Offer, reason: str, table: frozenset[IPv4Address] = frozens
 
 
 def test_an_offer_is_not_an_announcement() -> None:
-    announced = Announced()
+    announced = Announced(lambda _: False)
     assert announced.decided(offered(WEB)) == []
     assert not announced.is_announcing(IP)
     assert announced.reported(IP, "eth0") == [ServiceAnnounced(WEB)]
@@ -32,7 +32,7 @@ def test_an_offer_is_not_an_announcement() -> None:
 
 
 def test_withdrawn_only_when_the_responder_is_silent() -> None:
-    announced = Announced()
+    announced = Announced(lambda _: False)
     announced.decided(offered(WEB))
     announced.reported(IP, "eth0")
     assert announced.decided(withdrawn(WEB, "notOwner")) == []
@@ -42,7 +42,7 @@ def test_withdrawn_only_when_the_responder_is_silent() -> None:
 
 
 def test_a_sharing_service_comes_and_goes_at_once() -> None:
-    announced = Announced()
+    announced = Announced(lambda _: False)
     announced.decided(offered(WEB))
     announced.reported(IP, "eth0")
     assert announced.decided(offered(API)) == [ServiceAnnounced(API)]
@@ -52,7 +52,7 @@ def test_a_sharing_service_comes_and_goes_at_once() -> None:
 
 
 def test_an_expired_lease_withdraws_everything_and_the_next_report_brings_it_back() -> None:
-    announced = Announced()
+    announced = Announced(lambda _: False)
     announced.decided(offered(WEB))
     announced.reported(IP, "eth0")
     assert announced.lease_expired() == [ServiceWithdrawn(WEB, "leaseExpired")]
@@ -61,7 +61,7 @@ def test_an_expired_lease_withdraws_everything_and_the_next_report_brings_it_bac
 
 
 def test_an_offer_that_ended_before_its_first_frame_leaves_no_trace() -> None:
-    announced = Announced()
+    announced = Announced(lambda _: False)
     announced.decided(offered(WEB))
     assert announced.decided(withdrawn(WEB, "notOwner")) == []
     assert announced.reported(IP, "eth0") == []
@@ -72,7 +72,7 @@ def test_an_offer_that_ended_before_its_first_frame_leaves_no_trace() -> None:
 
 
 def test_what_was_announced_on_a_vanished_interface_only_is_announced_no_more() -> None:
-    announced = Announced()
+    announced = Announced(lambda _: False)
     announced.decided(offered(WEB))
     announced.reported(IP, "eth0")
     announced.reported(IP, "eth1")

@@ -129,7 +129,7 @@ def test_after_an_expired_lease_everything_is_wanted_again_and_who_leaves_offers
     told.take()
     claims.own_again()
     assert told.take() == [("own", {VIP}, False)], "nobody has announced it yet: it may be a stranger's"
-    claims.changed(ClaimChanged(VIP, State.ANNOUNCING, Reason.SILENCE, b""))
+    claims.changed(ClaimChanged(VIP, State.ANNOUNCING, Reason.SILENCE, b""), 5.0)
     claims.own_again()
     claims.leave()
     assert told.take() == [("own", {VIP}, True), ("hand_over", {VIP}, None)]
@@ -139,27 +139,53 @@ def test_what_another_announces_is_no_strangers() -> None:
     claims, told = made()
     owner_is(claims, "n1", None)
     told.take()
-    claims.changed(ClaimChanged(VIP, State.HELD, Reason.OTHER_ASKS, b"n2"))
+    claims.changed(ClaimChanged(VIP, State.HELD, Reason.OTHER_ASKS, b"n2"), 5.0)
     claims.own_again()
-    claims.changed(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
+    claims.changed(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"), 5.0)
     claims.own_again()
     assert told.take() == [("own", {VIP}, False), ("own", {VIP}, True)]
 
 
 def test_lines_and_view_of_claims() -> None:
     claims, _ = made()
-    assert claims.changed(ClaimChanged(VIP, State.ASKING, Reason.WANTED, b"")) is None
-    held = claims.changed(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
+    assert claims.changed(ClaimChanged(VIP, State.ASKING, Reason.WANTED, b""), 5.0) is None
+    held = claims.changed(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"), 5.0)
     assert held is not None
     assert (held.level, held.event) == ("info", "claimChanged")
     assert held.fields == {"ip": str(VIP), "state": "held", "reason": "holderAnswers", "holder": "n2"}
-    assert claims.view(VIP) == ClaimView("held", "holderAnswers", "n2")
-    unproven = claims.changed(ClaimChanged(VIP, State.ASKING, Reason.LINK_NOT_PROVEN, b""))
+    assert claims.view(VIP) == ClaimView("held", "holderAnswers", "n2", 5.0, answering=False)
+    unproven = claims.changed(ClaimChanged(VIP, State.ASKING, Reason.LINK_NOT_PROVEN, b""), 5.0)
     assert unproven is not None
     assert unproven.level == "warning"
-    claims.changed(ClaimChanged(VIP, State.IDLE, Reason.NOT_OURS, b""))
+    claims.changed(ClaimChanged(VIP, State.IDLE, Reason.NOT_OURS, b""), 5.0)
     assert claims.view(VIP) is None
     foreign = claims.foreign(ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b"n2"))
     assert (
         foreign.fields["msg"] == "02:00:00:00:00:aa, the MAC of node n2, says by ARP that it has 198.18.1.0"
     )
+
+
+def test_since_when_a_claim_is_in_its_state() -> None:
+    claims, _ = made()
+
+    def since(state: State, reason: Reason, holder: bytes, now: float) -> float:
+        claims.changed(ClaimChanged(VIP, state, reason, holder), now)
+        view = claims.view(VIP)
+        assert view is not None
+        return view.since
+
+    assert since(State.ASKING, Reason.WANTED, b"", 1.0) == 1.0
+    assert since(State.HELD, Reason.OTHER_ASKS, b"n2", 2.0) == 2.0
+    assert since(State.HELD, Reason.HOLDER_ANSWERS, b"n4", 3.0) == 2.0, "held as before, by another"
+    assert since(State.ANNOUNCING, Reason.TOLD_TO, b"", 4.0) == 4.0
+    claims.own_again()
+    assert claims.view(VIP) is None
+    assert since(State.ANNOUNCING, Reason.SILENCE, b"", 9.0) == 9.0, "its lease was lost in between"
+
+
+def test_a_claim_that_does_not_allow_to_answer() -> None:
+    claims, _ = made()
+    assert not claims.silent(VIP), "without a ring there are no claims"
+    for state in State:
+        claims.changed(ClaimChanged(VIP, state, Reason.WANTED, b""), 5.0)
+        assert claims.silent(VIP) is (state in (State.ASKING, State.HELD, State.CONFLICTED))

@@ -13,20 +13,20 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from announcer.layer2.arp import DropReason
-from announcer.layer2.claims import Reason, State
+from announcer.layer2.claims import ANSWERING, Reason, State
 from announcer.layer2.handle import Responder
 from announcer.layer2.messages import AddressCounters, ClaimChanged, ForeignAnswer
 from election.order import Order
 from gossip.counters import Counters
 from gossip.errors import RejectReason
 from gossip.member import MemberState
-from speaker.announced import Announced
-from speaker.claims import STATES, Claims, ClaimView
+from speaker.announced import Announced, Notice, ServiceAnnounced, ServiceWithdrawn
+from speaker.claims import STATES, Claims
 from speaker.decide import Decider
 from speaker.metrics import registry
 from speaker.roster import PeerComplaints, Peers
 from speaker.state import LOOP_DEAD_AFTER_S, MAX_LAST_EVENTS, ResponderFacts, SpeakerState
-from speaker.status import ClaimStatus, vip_status
+from speaker.status import ClaimStatus, VipStatus, vip_status
 from tests.unit.speaker.builders import CONFIG, VIP, node, our_meta, piece, service, view
 from tests.unit.speaker.test_claims import Told
 
@@ -44,7 +44,8 @@ def state() -> SpeakerState:
     decider.set_members(["n1"], "joined")
     decider.set_service(service("web", str(VIP)))
     decider.set_slice(piece("web", "n1"))
-    announced = Announced()
+    claims = Claims("n1", cast("Responder", Told()))
+    announced = Announced(claims.silent)
     announced.decided(decider.take(1.0))
     return SpeakerState(
         node="n1",
@@ -53,7 +54,7 @@ def state() -> SpeakerState:
         wall=lambda moment: f"wall-{moment:g}",
         decider=decider,
         announced=announced,
-        claims=Claims("n1", cast("Responder", Told())),
+        claims=claims,
         peers=Peers(own_address="198.18.0.11"),
         complaints=PeerComplaints(),
         responder=ResponderFacts(pid=12),
@@ -80,7 +81,7 @@ def samples(of: SpeakerState) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
 
 def test_announced_is_what_the_responder_reported() -> None:
     made = state()
-    wished = vip_status(VIP, made.decider, made.announced, made.wall)
+    wished = vip_status(VIP, made.decider, made.announced, made.claims, made.wall)
     assert (wished.owner, wished.announcing) == ("n1", False)
     name = (
         "metallb_speaker_announced",
@@ -88,13 +89,57 @@ def test_announced_is_what_the_responder_reported() -> None:
     )
     assert name not in samples(made)
     made.announced.reported(VIP, "eth0")
-    real = vip_status(VIP, made.decider, made.announced, made.wall)
+    real = vip_status(VIP, made.decider, made.announced, made.claims, made.wall)
     assert (real.announcing, real.interfaces, real.since) == (True, ("eth0",), "wall-1")
-    assert wished.claim is None
-    held = vip_status(VIP, made.decider, made.announced, made.wall, ClaimView("held", "holderAnswers", "n2"))
-    assert held.claim == ClaimStatus("held", "holderAnswers", "n2")
+    assert (wished.claim, real.claim) == (None, None)
     assert (real.ranking, real.excluded) == (("n1",), {"n2": "speakerNotAlive"})
     assert samples(made)[name] == 1.0
+
+
+def test_the_status_of_a_claim() -> None:
+    made = state()
+
+    def told(claim: State, reason: Reason, at: float, holder: bytes = b"", mac: bytes = b"") -> VipStatus:
+        made.claims.changed(ClaimChanged(VIP, claim, reason, holder, mac), at)
+        made.announced.claim_changed(VIP)
+        return vip_status(VIP, made.decider, made.announced, made.claims, made.wall)
+
+    told(State.ASKING, Reason.WANTED, 2.0)
+    assert told(State.ASKING, Reason.LINK_NOT_PROVEN, 3.0).claim == ClaimStatus(
+        "asking", "linkNotProven", since="wall-2"
+    )
+    assert told(State.HELD, Reason.HOLDER_ANSWERS, 4.0, b"n2").claim == ClaimStatus(
+        "held", "holderAnswers", "n2", "wall-4"
+    )
+    mac = bytes.fromhex("0200000000aa")
+    conflicted = told(State.CONFLICTED, Reason.STRANGER_ANSWERS, 5.0, mac=mac)
+    assert conflicted.claim == ClaimStatus(
+        "conflicted", "strangerAnswers", since="wall-5", mac="02:00:00:00:00:aa"
+    )
+
+
+@pytest.mark.parametrize("claim", list(State))
+def test_no_node_announces_what_its_claim_does_not_allow(claim: State) -> None:
+    """Whatever the order in which the responder's reports come in, and although this node is the elected owner."""
+    made = state()
+    name = (
+        "metallb_speaker_announced",
+        (("ip", str(VIP)), ("node", "n1"), ("protocol", "layer2"), ("service", "default/web")),
+    )
+    allowed = claim in (State.IDLE, *ANSWERING)
+
+    def move(to: State) -> list[Notice]:
+        made.claims.changed(ClaimChanged(VIP, to, Reason.WANTED, b""), 2.0)
+        return made.announced.claim_changed(VIP)
+
+    move(State.ANNOUNCING)
+    assert [type(notice) for notice in made.announced.reported(VIP, "eth0")] == [ServiceAnnounced]
+    assert [type(notice) for notice in move(claim)] == ([] if allowed else [ServiceWithdrawn])
+    assert made.announced.reported(VIP, "eth1") == []
+    shown = vip_status(VIP, made.decider, made.announced, made.claims, made.wall)
+    assert (shown.owner, shown.announcing) == ("n1", allowed)
+    assert shown.interfaces == (("eth0", "eth1") if allowed else ())
+    assert (name in samples(made)) is allowed
 
 
 def test_ring_status_names_states_versions_and_itself() -> None:
@@ -182,14 +227,14 @@ def test_metrics_of_claims() -> None:
 
     nothing = dict.fromkeys(("idle", "asking", "announcing", "held", "handingOver", "conflicted"), 0.0)
     assert counted() == {**nothing, "idle": 1.0}
-    made.claims.changed(ClaimChanged(VIP, State.ASKING, Reason.WANTED, b""))
+    made.claims.changed(ClaimChanged(VIP, State.ASKING, Reason.WANTED, b""), 5.0)
     assert counted() == {**nothing, "asking": 1.0}
-    made.claims.changed(ClaimChanged(VIP, State.HANDING_OVER, Reason.NOT_OURS, b"n2"))
+    made.claims.changed(ClaimChanged(VIP, State.HANDING_OVER, Reason.NOT_OURS, b"n2"), 5.0)
     assert counted() == {**nothing, "handingOver": 1.0}
-    made.claims.changed(ClaimChanged(VIP + 1, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
+    made.claims.changed(ClaimChanged(VIP + 1, State.HELD, Reason.HOLDER_ANSWERS, b"n2"), 5.0)
     assert counted() == {**nothing, "handingOver": 1.0, "held": 1.0}, "one more than is elected by now"
     for ip in (VIP, VIP + 1):
-        made.claims.changed(ClaimChanged(ip, State.IDLE, Reason.TAKEN_OVER, b""))
+        made.claims.changed(ClaimChanged(ip, State.IDLE, Reason.TAKEN_OVER, b""), 5.0)
     assert counted() == {**nothing, "idle": 1.0}
 
 

@@ -36,8 +36,11 @@ def status(node: str, *, responder: Any = None, **vip: object) -> bytes:
     return json.dumps({**RECORDED, "node": node, "vips": [told], "responder": facts}).encode()
 
 
-def claim(state: str, reason: str, holder: str = "") -> dict[str, object]:
-    return {"claim": {"state": state, "reason": reason, "holder": holder}}
+def claim(state: str, reason: str, holder: str = "", **more: str) -> dict[str, object]:
+    return {"claim": {"state": state, "reason": reason, "holder": holder, **more}}
+
+
+SINCE = {"since": "2026-11-22T10:00:04.250Z"}
 
 
 def explain(tmp_path: Path, *pods: FakePod, options: tuple[str, ...] = ()) -> tuple[Result, dict[str, Any]]:
@@ -63,7 +66,22 @@ def explain(tmp_path: Path, *pods: FakePod, options: tuple[str, ...] = ()) -> tu
             "asking",
             "asking the segment who answers for it: nobody at all answers on its segment",
         ),
-        (claim("conflicted", "strangerAnswers"), "conflicted", "conflicted: something that is no speaker"),
+        (
+            claim("held", "holderAnswers", "n2", **SINCE),
+            "held",
+            "held: n2 answers for it and has not let go (holderAnswers), since 2026-11-22 10:00:04.250 UTC\n",
+        ),
+        (
+            claim("conflicted", "strangerAnswers"),
+            "conflicted",
+            "conflicted: something that is no speaker answers for it, the speaker's log names its MAC (foreignAnswer)",
+        ),
+        (
+            claim("conflicted", "strangerAnswers", **SINCE, mac="02:00:00:00:00:aa"),
+            "conflicted",
+            "conflicted: something that is no speaker answers for it, answered by MAC 02:00:00:00:00:aa, "
+            "since 2026-11-22 10:00:04.250 UTC\n",
+        ),
         (claim("announcing", "silence"), "notYet", "not yet"),
         ({}, "notYet", "not yet"),
         ({"responder": {"lease": "expired"}}, "leaseExpired", "its speaker stood still"),
@@ -88,6 +106,34 @@ def test_an_owner_that_announces(tmp_path: Path) -> None:
     assert f"{VIP}  owner n1\n  announcing on eth0\n" in said.stdout
     assert document["announcements"][VIP]["announcing"] is True
     assert set(document) == {"node", "service", "vips", "announcements"}
+
+
+def test_since_when_an_owner_announces(tmp_path: Path) -> None:
+    on = {"announcing": True, "interfaces": ["eth0"]}
+    said, document = explain(
+        tmp_path, FakePod("n1", status("n1", **on, **claim("announcing", "silence", **SINCE)))
+    )
+    assert f"{VIP}  owner n1\n  announcing on eth0, since 2026-11-22 10:00:04.250 UTC\n" in said.stdout
+    assert document["announcements"][VIP]["claim"]["since"] == SINCE["since"]
+    assert document["vips"][0]["claim"]["mac"] == ""
+    leaving = claim("handingOver", "notOurs", "n2", **SINCE)
+    said, _ = explain(tmp_path, FakePod("n1", status("n1", **on, **leaving)))
+    assert "announcing on eth0; handing over to n2, answering until it announces, since 2026-" in said.stdout
+
+
+def test_who_is_asked_says_what_it_does_for_anothers_address(tmp_path: Path) -> None:
+    on = {"announcing": True, "interfaces": ["eth0"]}
+    heard = FakePod("n2", status("n2", owner="n2", **claim("held", "holderAnswers", "n1", **SINCE)))
+    said, _ = explain(
+        tmp_path,
+        FakePod("n1", status("n1", owner="n2", **on, **claim("announcing", "silence", **SINCE))),
+        heard,
+    )
+    assert "  n1: announcing, since 2026-11-22 10:00:04.250 UTC\n" in said.stdout
+    said, _ = explain(
+        tmp_path, FakePod("n1", status("n1", owner="n2", **claim("announcing", "silence"))), heard
+    )
+    assert "n1: announcing" not in said.stdout, "its first frame is not out"
 
 
 def test_the_owner_is_asked_itself(tmp_path: Path) -> None:

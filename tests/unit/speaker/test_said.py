@@ -1,0 +1,58 @@
+"""What a speaker says of an address when its responder reports: status, log lines and Kubernetes Events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from announcer.layer2.claims import Reason, State
+from announcer.layer2.handle import Responder
+from announcer.layer2.messages import Announced, ClaimChanged
+from speaker.main import Speaker
+from speaker.options import SpeakerOptions
+from tests.unit.speaker.builders import CONFIG, VIP, node, piece, service
+from tests.unit.speaker.test_claims import Told
+
+
+class Process(Told):
+    """A responder that notes what it is told."""
+
+    pid = 12
+
+
+@pytest.fixture
+def speaker() -> Speaker:
+    """The elected owner of an address, alone."""
+    made = Speaker(SpeakerOptions(node_name="n1"), cast("Responder", Process()))
+    decider = made.state.decider
+    decider.set_node(node("n1"))
+    decider.set_config(CONFIG)
+    decider.set_members(["n1"], "joined")
+    decider.set_service(service("web", str(VIP)))
+    decider.set_slice(piece("web", "n1"))
+    made._perform(decider.take(1.0))
+    return made
+
+
+async def shown(speaker: Speaker) -> dict[str, Any]:
+    """What /status says of the address."""
+    (vip,) = json.loads(await speaker.status({}))["vips"]
+    return cast("dict[str, Any]", vip)
+
+
+async def test_the_owner_is_not_said_to_announce_what_its_claim_does_not_allow(speaker: Speaker) -> None:
+    speaker._responder_event(ClaimChanged(VIP, State.ANNOUNCING, Reason.SILENCE, b""))
+    speaker._responder_event(Announced(VIP, "eth0", 1.0))
+    told = await shown(speaker)
+    assert (told["owner"], told["announcing"], told["claim"]["state"]) == ("n1", True, "announcing")
+    speaker._responder_event(ClaimChanged(VIP, State.HELD, Reason.OTHER_ANNOUNCES, b"n2"))
+    told = await shown(speaker)
+    assert (told["owner"], told["announcing"], told["claim"]["holder"]) == ("n1", False, "n2")
+    since = told["claim"]["since"]
+    assert since.endswith("Z")
+    speaker._responder_event(Announced(VIP, "eth0", 2.0))
+    speaker._responder_event(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
+    told = await shown(speaker)
+    assert (told["announcing"], told["claim"]["since"]) == (False, since)
