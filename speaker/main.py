@@ -54,6 +54,7 @@ from speaker.attention import Attention, unread
 from speaker.claims import WIRE_ANSWERS, Claims
 from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
+from speaker.foreign import ForeignEvents
 from speaker.lines import (
     Line,
     MemberEvent,
@@ -106,6 +107,7 @@ class Speaker:
         self._roster: set[str] = set()
         self._ring: RingKeeper | None = None
         self._events: EventRecorder | None = None
+        self._foreign_events = ForeignEvents()
         self._attention = Attention()
         self._let_go = anyio.Event()
         self._claims = Claims(options.node_name, responder)
@@ -391,7 +393,9 @@ class Speaker:
                 self._write_line(self._claims.changed(event, time.monotonic()))
                 self._tell(self.state.announced.claim_changed(event.address))
             case ForeignAnswer():
-                self._write_line(self._claims.foreign(event))
+                line = self._claims.foreign(event)
+                self._write_line(line)
+                self._warn(event, str(line.fields["msg"]))
             case MemberEvidence():
                 if self._ring is not None:
                     name = self._responder.name_of(event.name)
@@ -454,21 +458,23 @@ class Speaker:
         for notice in notices:
             self._put(partial(_write, notice_line(notice)))
             if isinstance(notice, ServiceAnnounced):
-                self._record(notice.offer.service)
+                node = self._options.node_name
+                self._record(notice.offer.service, "Normal", "nodeAssigned", f'announcing from node "{node}"')
+
+    def _warn(self, event: ForeignAnswer, message: str) -> None:
+        services = self.state.decider.users(event.address)
+        if services and self._foreign_events.due(event.address, event.mac, time.monotonic()):
+            for service in services:
+                self._record(service, "Warning", "foreignAnswer", message)
 
     def _write_line(self, line: Line | None) -> None:
         if line is not None:
             self._put(partial(_write, line))
 
-    def _record(self, service: str) -> None:
+    def _record(self, service: str, kind: str, reason: str, message: str) -> None:
         known = self.state.decider.services.get(service)
         if known is not None and self._events is not None:
-            self._events.event(
-                reference("Service", known.metadata),
-                "Normal",
-                "nodeAssigned",
-                f'announcing from node "{self._options.node_name}"',
-            )
+            self._events.event(reference("Service", known.metadata), kind, reason, message)
 
     def _wall(self, moment: float) -> str:
         """RFC 3339 of a monotonic moment, by the wall clock of now: at boot it may still be far off."""

@@ -9,7 +9,8 @@ import pytest
 
 from announcer.layer2.claims import Reason, State
 from announcer.layer2.handle import Responder
-from announcer.layer2.messages import Announced, ClaimChanged
+from announcer.layer2.messages import Announced, ClaimChanged, ForeignAnswer
+from cluster.events import EventRecorder, ObjectReference
 from speaker.main import Speaker
 from speaker.options import SpeakerOptions
 from tests.unit.speaker.builders import CONFIG, VIP, node, piece, service
@@ -20,6 +21,16 @@ class Process(Told):
     """A responder that notes what it is told."""
 
     pid = 12
+
+
+class Recorder:
+    """Notes the Kubernetes Events."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str, str]] = []
+
+    def event(self, ref: ObjectReference, event_type: str, reason: str, message: str) -> None:
+        self.events.append((f"{ref.kind} {ref.namespace}/{ref.name}", event_type, reason, message))
 
 
 @pytest.fixture
@@ -56,3 +67,33 @@ async def test_the_owner_is_not_said_to_announce_what_its_claim_does_not_allow(s
     speaker._responder_event(ClaimChanged(VIP, State.HELD, Reason.HOLDER_ANSWERS, b"n2"))
     told = await shown(speaker)
     assert (told["announcing"], told["claim"]["since"]) == (False, since)
+
+
+def test_a_stranger_is_an_event_on_every_service_of_the_address_once(speaker: Speaker) -> None:
+    recorder = Recorder()
+    speaker._events = cast("EventRecorder", recorder)
+    speaker.state.decider.set_service(service("api", str(VIP)))
+    speaker._perform(speaker.state.decider.take(2.0))
+    stranger = ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b"")
+    for _ in range(3):
+        speaker._responder_event(stranger)
+    said = f"02:00:00:00:00:aa, no speaker's MAC, answers ARP requests for {VIP}"
+    assert recorder.events == [
+        (f"Service default/{name}", "Warning", "foreignAnswer", said) for name in ("api", "web")
+    ]
+    recorder.events.clear()
+    speaker._responder_event(stranger._replace(mac=bytes.fromhex("0200000000ab"), member=b"n2"))
+    assert {message for *_, message in recorder.events} == {
+        f"02:00:00:00:00:ab, the MAC of node n2, answers ARP requests for {VIP}"
+    }
+    speaker._responder_event(stranger._replace(address=VIP + 1))
+    assert len(recorder.events) == 2, "no Service uses that address"
+    assert speaker.state.claims.foreign_answers == 5
+
+
+def test_an_announcement_is_an_event(speaker: Speaker) -> None:
+    recorder = Recorder()
+    speaker._events = cast("EventRecorder", recorder)
+    for _ in range(2):
+        speaker._responder_event(Announced(VIP, "eth0", 1.0))
+    assert recorder.events == [("Service default/web", "Normal", "nodeAssigned", 'announcing from node "n1"')]
