@@ -77,14 +77,14 @@ def test_a_stranger_is_an_event_on_every_service_of_the_address_once(speaker: Sp
     stranger = ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b"")
     for _ in range(3):
         speaker._responder_event(stranger)
-    said = f"02:00:00:00:00:aa, no speaker's MAC, answers ARP requests for {VIP}"
+    said = f"02:00:00:00:00:aa, no speaker's MAC, says by ARP that it has {VIP}"
     assert recorder.events == [
         (f"Service default/{name}", "Warning", "foreignAnswer", said) for name in ("api", "web")
     ]
     recorder.events.clear()
     speaker._responder_event(stranger._replace(mac=bytes.fromhex("0200000000ab"), member=b"n2"))
     assert {message for *_, message in recorder.events} == {
-        f"02:00:00:00:00:ab, the MAC of node n2, answers ARP requests for {VIP}"
+        f"02:00:00:00:00:ab, the MAC of node n2, says by ARP that it has {VIP}"
     }
     speaker._responder_event(stranger._replace(address=VIP + 1))
     assert len(recorder.events) == 2, "no Service uses that address"
