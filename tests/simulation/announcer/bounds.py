@@ -51,6 +51,8 @@ class Near:
     def __init__(self) -> None:
         self._until: dict[Fault, float] = {}
         """Until when each counts as near; without end while it lasts."""
+        self._bursts: list[tuple[float, float]] = []
+        """When each burst of loss begins and ends."""
 
     def begins(self, fault: Fault) -> None:
         """A fault that lasts begins."""
@@ -59,6 +61,15 @@ class Near:
     def ends(self, fault: Fault, now: float) -> None:
         """A fault ends, or a change without an end is made."""
         self._until[fault] = now + BOUNDS[fault.kind].near_s
+
+    def burst(self, begins: float, ends: float) -> None:
+        """Every frame is lost at a port or on the segment."""
+        self._bursts.append((begins, ends))
+
+    def lost_s(self, since: float, now: float) -> float:
+        """How much of a time without an owner bursts took. It does not count: whoever asks in one can hear nobody who proves
+        that the link works, and must not announce."""
+        return sum(max(0.0, min(ends, now) - max(begins, since)) for begins, ends in self._bursts)
 
     def none_s(self, since: float) -> float:
         """How long an address may be without an owner that has had none since then, or since the last fault after that."""

@@ -263,7 +263,8 @@ class Trial:
         self._refresh(VERDICT_S)
 
     def _burst(self, fault: Fault) -> None:
-        """Every frame is lost for a moment; no promise waits for it."""
+        """Every frame is lost for a moment; no promise begins anew for that."""
+        self.near.burst(self.segment.now, self.segment.now + fault.lasts)
         node = self.segment.nodes[fault.node]
         lossy = self.segment if fault.kind == "burst-all" else node
         self.segment.note(node.name if lossy is node else "segment", f"-- {fault.kind} for {fault.lasts} s")
@@ -356,7 +357,8 @@ class Trial:
                     f"nobody answered for {address} any more, though somebody might own it"
                 )
         for address, since in self.none.items():
-            lasts, bound = segment.now - since, self.near.none_s(since)
+            lasts = segment.now - since - self.near.lost_s(since, segment.now)
+            bound = self.near.none_s(since)
             self.worst_none[bound] = max(self.worst_none.get(bound, 0.0), lasts)
             if lasts > bound + SAMPLE_S:
                 raise BrokenPromiseError(
