@@ -79,6 +79,7 @@ PLAN: Final[Mapping[str, Plan]] = {
     "node-returns-60": Plan(1, 75, beside=True),
     "hang-random": Plan(2, 32),
     "partition-90": Plan(1, 105, beside=True),
+    "link-down-data": Plan(5, 16),
     "ring-cut": Plan(5, 16),
     "ring-cut-90": Plan(1, 115, beside=True),
     "ring-cut-all": Plan(1, 115, beside=True),

@@ -29,7 +29,7 @@ def _all() -> Iterable[Scenario]:
     yield from hang.SCENARIOS
     yield from comeback.PARTITION
     yield from ring_cut.SCENARIOS
-    yield link_down.SCENARIO
+    yield from link_down.SCENARIOS
     yield dead_data_path.SCENARIO
     yield from foreign_answers.SCENARIOS
     yield from ring_loss.SCENARIOS

@@ -1,4 +1,4 @@
-"""The owner's data link goes down and its carrier with it, for some seconds."""
+"""The owner's data link goes down and its carrier with it, for some seconds: with the ring on it, or the ring elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import time
 
 import anyio
 
-from chaos.errors import ChaosError
+from chaos.lab.awkward import run
+from chaos.lab.settings import LabSettings
+from chaos.lab.switch import SWITCH
 from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.pods import renew_speakers
 from chaos.stage import Stage
@@ -16,27 +18,45 @@ _LINK = "eth0"
 
 
 async def _fault(stage: Stage, node: str) -> float:
-    started = time.monotonic()
-    await _set(stage, node, "down")
-    await anyio.sleep(DOWN_S)
-    await _set(stage, node, "up")
+    started = await _down_and_up(stage, node, _LINK)
     # The kernel forgets routes of a link that is down.
     await stage.lab.run(node, ["ip", "route", "replace", "default", "via", "198.18.0.1"])
     return started
 
 
-async def _set(stage: Stage, node: str, state: str) -> None:
-    code, output = await stage.lab.run(node, ["ip", "link", "set", _LINK, state])
-    if code != 0:
-        raise ChaosError(f"{_LINK} {state} on {node}: {output.strip()}")
+async def _pull(stage: Stage, node: str) -> float:
+    """Down at the switch: the node's own end stays up without a carrier, and keeps its addresses and routes."""
+    return await _down_and_up(stage, SWITCH, stage.lab.plan.node(node).data_port)
 
 
-SCENARIO = Scenario(
-    name="link-down",
-    summary=f"the owner's data link goes down with its carrier, and comes up after {DOWN_S:g} s",
-    fault=_fault,
-    after=renew_speakers,
-    detected_by=frozenset({"memberDead"}),
-    promise={**ALWAYS, "outage_s": 0.7},
-    in_tests=True,
+async def _down_and_up(stage: Stage, host: str, link: str) -> float:
+    """Take a link of a host down for DOWN_S; since when."""
+    started = time.monotonic()
+    await run(stage.lab, host, ["ip", "link", "set", link, "down"])
+    await anyio.sleep(DOWN_S)
+    await run(stage.lab, host, ["ip", "link", "set", link, "up"])
+    return started
+
+
+_PROMISE = {**ALWAYS, "outage_s": 0.7, "back_s": 0.7}
+
+SCENARIOS = (
+    Scenario(
+        name="link-down",
+        summary=f"the owner's data link goes down with its carrier, and comes up after {DOWN_S:g} s",
+        fault=_fault,
+        after=renew_speakers,
+        detected_by=frozenset({"memberDead"}),
+        promise=_PROMISE,
+        in_tests=True,
+    ),
+    Scenario(
+        name="link-down-data",
+        summary=f"the owner's data link loses its carrier for {DOWN_S:g} s, while the ring runs on the management network",
+        fault=_pull,
+        after=renew_speakers,
+        detected_by=frozenset(),
+        settings=LabSettings(internal_network="mgmt"),
+        promise=_PROMISE,
+    ),
 )
