@@ -270,7 +270,8 @@ class Memberlist(Peer):
 class Serf(Peer):
     """An agent of Debian's serf."""
 
-    events = re.compile(r"serf: EventMember(Join|Failed|Leave): (\S+)")
+    # "Leave (forced)": memberlist's goodbye came before serf's own, and what had looked like a death was none.
+    events = re.compile(r"serf: EventMember(Join|Failed|Leave)(?: \(forced\))?: (\S+)")
 
     def __init__(self, name: str, network: Network, logs: Path, *, wildcard: bool = False) -> None:
         super().__init__(name, network, logs)
