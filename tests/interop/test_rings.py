@@ -29,10 +29,9 @@ SPREAD_S = 2.0
 GOODBYE_S = 4.5
 """Within this time a goodbye is heard by all: sooner than silence can become a death (1 s and 4 s)."""
 HEAL_S = 1.0
-HEAL_BUSY_S = 1.0
-"""More for members of ours to find each other, since the machine runs five rings whose cuts end at about the same time.
-`python -m bench.interop` has the figures."""
 """Our members with a fast lane find each other within this time after a partition."""
+HEAL_BUSY_S = 1.0
+"""On top of it: five rings run at once here, and their cuts end at about the same time."""
 DEATH_P99_S = {4: 7.8, 6: 8.5}
 """Seconds from a death until all know of it, 99th percentile, by the size of the ring: a model of memberlist's rules with
 LAN settings, which has 7.8 for 4 members, 8.1 for 5 and 9.1 for 8 (bench/detection.py)."""
