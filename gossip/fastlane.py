@@ -106,7 +106,9 @@ class FastLane:
             if name not in self._circle:
                 self._circle.add(name)
                 self._chosen = False
-            self.begin(now)
+            timers = self._context.timers
+            if (TimerKind.FAST_TICK, 0) not in timers and not self._membership.leaving:
+                timers.set((TimerKind.FAST_TICK, 0), self._rhythm.begin(now))
             return
         if member.state.present:
             self._plain.add(name)
@@ -119,12 +121,6 @@ class FastLane:
             watched = self._watches.pop(name, None) is not None
             if watched and member.state is MemberState.DEAD:
                 self._healing.add(member, now)
-
-    def begin(self, now: float) -> None:
-        """Ask from now on, where there is somebody to ask and it was not begun."""
-        timers = self._context.timers
-        if self._circle and (TimerKind.FAST_TICK, 0) not in timers and not self._membership.leaving:
-            timers.set((TimerKind.FAST_TICK, 0), self._rhythm.begin(now))
 
     def fire(self, kind: TimerKind, due: float, now: float) -> None:
         """A deadline of the lane has come."""

@@ -186,15 +186,11 @@ class SwimNode:
         }
 
     def join(self, seeds: Sequence[tuple[str, int]], *, now: float) -> list[int]:
-        """Exchange state with these endpoints, at any time and as often as wanted; a node that has left comes back.
+        """Exchange state with these endpoints, at any time and as often as wanted.
 
         Returns:
             One stream number for each seed, under which `ExchangeEnded` tells the outcome.
         """
-        if self._membership.leaving:
-            self._membership.come_back(now)
-            if self._lane is not None:
-                self._lane.begin(now)
         numbers = self._exchanges.join([Endpoint(*seed) for seed in seeds], now)
         self._arm_gossip(now)
         return numbers
@@ -212,7 +208,7 @@ class SwimNode:
         self._membership.assume(states, now)
 
     def leave(self, *, now: float) -> None:
-        """Say goodbye; `LeaveDone` follows when it was spread. The node goes on answering, and `join` brings it back."""
+        """Say goodbye; `LeaveDone` follows when it was spread. The node goes on answering, but cannot come back."""
         self._membership.leave(now)
         self._arm_gossip(now)
 

@@ -339,9 +339,7 @@ class Ring:
         )
 
     async def leave(self, timeout_s: float = 1.0) -> None:
-        """Say goodbye; returns when it was spread or the time is over. The sockets stay open until the exit, and `join`
-        brings the member back."""
-        self._left = anyio.Event()
+        """Say goodbye; returns when it was spread or the time is over. The sockets stay open until the exit."""
         await self._ask(lambda node, now: node.leave(now=now))
         with anyio.move_on_after(timeout_s):
             await self._left.wait()

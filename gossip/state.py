@@ -247,15 +247,6 @@ class Membership:
         if not any(member.state.present for member in self.order if member is not self.me):
             self._context.emit(LeaveDone())
 
-    def come_back(self, now: float) -> None:
-        """Be alive again after a goodbye, above its incarnation. (hashicorp/memberlist#140 is that upstream cannot.)"""
-        me = self.me
-        self.leaving = False
-        incarnation = min(me.incarnation + 1, UINT32_MAX)
-        again = Alive(incarnation, me.name, me.addr, me.port, me.meta, me.versions.encode())
-        self._become_alive(me, again, me.port, now)
-        self._announce_self(me.name)
-
     def forget_dead(self, now: float) -> None:
         """Drop members that were dead or left for long enough."""
         horizon = now - self._context.config.gossip_to_the_dead_time_s

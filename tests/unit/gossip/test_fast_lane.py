@@ -175,18 +175,6 @@ def test_one_tick_asks_all_three() -> None:
     assert all(len(set(tick)) == 3 and tick == ticks[0] for tick in ticks)
 
 
-def test_who_left_asks_nobody_until_it_comes_back() -> None:
-    made = bench("a", "b", "c")
-    live(made, 1.0, set())
-    made.node.leave(now=made.now)
-    live(made, 1.0, set())
-    assert len(pings(made, live(made, 5.0, set()))) <= 6
-    made.node.join([("198.18.0.10", PORT)], now=made.now)
-    outputs = live(made, 5.0, set())
-    assert len(pings(made, outputs)) > 100
-    assert not of(MemberDead, outputs)
-
-
 def test_only_an_answer_to_an_own_question_is_a_sign_of_life() -> None:
     made = bench("a", "b")
     made.now += 1.0

@@ -189,20 +189,6 @@ def test_leave_tells_the_others_and_ends_when_it_was_spread() -> None:
     assert not of(Refuted, bench.hear(alive("me", 1, incarnation=9), Suspect(9, "me", "b")))
 
 
-def test_a_member_that_left_comes_back_by_joining() -> None:
-    bench = Bench(members=["b"])
-    bench.node.leave(now=bench.now)
-    assert of(LeaveDone, bench.wait(5.0))
-    bench.node.join([("198.18.0.10", 7946)], now=bench.now)
-    assert {m.incarnation for m in bench.said("me") if isinstance(m, Alive)} == {2}
-    assert bench.node.members()["me"].state is MemberState.ALIVE
-    # Whoever still tells of the goodbye is answered.
-    assert of(Refuted, bench.hear(Dead(2, "me", "b")))
-    bench.node.leave(now=bench.now)
-    assert of(LeaveDone, bench.wait(5.0))
-    assert bench.node.members()["me"].state is MemberState.LEFT
-
-
 def test_leave_alone_is_over_at_once() -> None:
     bench = Bench()
     bench.node.leave(now=bench.now)
