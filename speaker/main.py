@@ -44,6 +44,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
+from announcer.layer2.told import Told
 from cluster.client import ApiClient
 from cluster.events import EventRecorder, reference
 from election.order import Order
@@ -52,9 +53,8 @@ from gossip.outputs import EventsLost, MemberDoubtful, MembershipEvent, PeerReje
 from speaker.announced import Announced, Notice, ServiceAnnounced
 from speaker.attention import Attention, unread
 from speaker.claims import WIRE_ANSWERS, Claims
-from speaker.decide import Decider, Decisions
+from speaker.decide import Address, Decider, Decisions
 from speaker.feed import KubernetesFeed
-from speaker.foreign import ForeignEvents
 from speaker.lines import (
     Line,
     MemberEvent,
@@ -82,6 +82,10 @@ INPUTS_A_TURN: Final = 500
 """Inputs taken between two looks at the lease."""
 VIPS_A_TURN: Final = 20
 """Rankings worked out for /status between two turns of the other tasks."""
+FOREIGN_AGAIN_S: Final = 600.0
+"""Between two Events about the same address and MAC at least: what does not change is not written again and again."""
+MAX_FOREIGN_TOLD: Final = 16_384
+"""Pairs of address and MAC in that time of which an Event tells. Whoever is on the segment can make up MACs."""
 
 CLOCK_STEP_S: Final = 0.5
 """A wall clock that moved by more was set; less is the jitter of reading two clocks."""
@@ -107,7 +111,7 @@ class Speaker:
         self._roster: set[str] = set()
         self._ring: RingKeeper | None = None
         self._events: EventRecorder | None = None
-        self._foreign_events = ForeignEvents()
+        self._foreign_told: Told[tuple[Address, bytes]] = Told(again_s=FOREIGN_AGAIN_S, most=MAX_FOREIGN_TOLD)
         self._attention = Attention()
         self._let_go = anyio.Event()
         self._claims = Claims(options.node_name, responder)
@@ -463,7 +467,7 @@ class Speaker:
 
     def _warn(self, event: ForeignAnswer, message: str) -> None:
         services = self.state.decider.users(event.address)
-        if services and self._foreign_events.due(event.address, event.mac, time.monotonic()):
+        if services and self._foreign_told.due((event.address, event.mac), time.monotonic()):
             for service in services:
                 self._record(service, "Warning", "foreignAnswer", message)
 

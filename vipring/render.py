@@ -118,9 +118,9 @@ def _vip(console: Console, vip: VipStatus, status: SpeakerStatus, known: Announc
     _say(console, f"{vip.address}  owner {vip.owner or 'nobody'}", "bold")
     if vip.owner is not None:
         _say(console, f"  {_announcement(known)}")
-    claimed = vip.claim is not None and (vip.claim.state != "announcing" or vip.announcing)
-    if vip.owner != status.node and vip.claim is not None and claimed:
-        _say(console, f"  {status.node}: {_claim(vip.claim)}")
+    claim = vip.claim
+    if vip.owner != status.node and claim is not None and (claim.state != "announcing" or vip.announcing):
+        _say(console, f"  {status.node}: {_claim(claim)}")
     if len(vip.services) > 1:
         _say(console, f"  shared by {', '.join(vip.services)}")
     rows = table("  RANK", "NODE", "WHY")

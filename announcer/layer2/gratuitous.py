@@ -60,8 +60,8 @@ class GratuitousSchedule:
     """Bursts under way. Each round is one ARP request and one ARP reply form an address and interface; a burst may tell
     single hosts as well.
 
-    At most `frames_per_s` frames a second leave, `burst` of them at once, fewer at a slow pace. The first frame of every address goes before
-    the second of any; a round that comes too late for its time is left out, never made up for.
+    At most `frames_per_s` frames a second leave, `burst` of them at once, fewer at a slow pace. The first frame of every
+    address goes before the second of any; a round that comes too late for its time is left out, never made up for.
     """
 
     def __init__(self, *, frames_per_s: float, burst: int, now: float) -> None:

@@ -51,6 +51,7 @@ from announcer.layer2.neighbours import Neighbours, Outgoing
 from announcer.layer2.requesters import Requester, Requesters
 from announcer.layer2.reunion import Reunion
 from announcer.layer2.signed import FLAG_GO, MAGIC, MARK, Kind, Signer, Trailer
+from announcer.layer2.told import Told
 
 LEASE_S = 1.5
 GAP_S = 0.25
@@ -110,7 +111,7 @@ class ArpResponder:
         self._unproven: set[str] = set()
         self._requesters = Requesters()
         self._reunion = Reunion(self._neighbours, entropy)
-        self._alarmed: dict[tuple[bytes, bytes], float] = {}
+        self._alarmed: Told[tuple[bytes, bytes]] = Told(again_s=ALARM_S, most=MAX_ALARMED)
 
     def observe(self, now: float) -> bool:
         """Take note that this process runs at `now`: to be called on every wake-up, before anything else.
@@ -527,13 +528,8 @@ class ArpResponder:
 
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
-        while self._alarmed and now - next(iter(self._alarmed.values())) >= ALARM_S:
-            del self._alarmed[next(iter(self._alarmed))]
-        key = (alarm.address, alarm.mac)
-        if key in self._alarmed or len(self._alarmed) >= MAX_ALARMED:
-            return
-        self._alarmed[key] = now
-        self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, alarm.member))
+        if self._alarmed.due((alarm.address, alarm.mac), now):
+            self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, alarm.member))
 
     def _renew(self, command: Renew | Add | Remove | HandOver, now: float) -> bool:
         """Extend the lease to what the command's own time allows; False where it had run out by then."""
