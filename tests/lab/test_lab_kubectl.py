@@ -30,6 +30,13 @@ class Kubectl:
     lab: Lab
 
     async def __call__(self, *arguments: str, text: str = "") -> str:
+        """What a command prints; the test fails when the command does."""
+        code, printed = await self.attempt(*arguments, text=text)
+        assert code == 0, f"kubectl {' '.join(arguments)}: {printed}"
+        return printed
+
+    async def attempt(self, *arguments: str, text: str = "") -> tuple[int, str]:
+        """The exit code of a command, and what it printed."""
         assert shutil.which("kubectl"), (
             "kubectl is missing; install it with: apt-get install kubernetes-client"
         )
@@ -40,21 +47,19 @@ class Kubectl:
             stderr=subprocess.STDOUT,
             check=False,
         )
-        printed = done.stdout.decode()
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {printed}"
-        return printed
+        return done.returncode, done.stdout.decode()
 
     async def until(self, word: str, *arguments: str) -> str:
-        """Repeat a command until it prints the word."""
+        """Repeat a command until it prints the word; it may fail before, as `logs` does of a pod to come."""
 
         async def there() -> str:
-            printed = await self(*arguments)
-            return printed if word in printed else ""
+            code, printed = await self.attempt(*arguments)
+            return printed if code == 0 and word in printed else ""
 
         try:
             return await self.lab.wait(there, SOON_S, f"{word!r} in kubectl {' '.join(arguments)}")
         except DeadlineError:
-            print(await self(*arguments))
+            print((await self.attempt(*arguments))[1])
             raise
 
 
