@@ -48,6 +48,7 @@ RESULTS: Final = facts.ROOT / "bench" / "results"
 
 LOOP: Final = Stall(1.0, whole=False)
 MACHINE: Final = Stall(1.0, whole=True)
+SHORT: Final = Stall(0.3, whole=True)
 NONE: Final = Loss(0.0, "scattered")
 BURSTS: Final = tuple(Loss(share, "bursts") for share in (0.001, 0.01, 0.05))
 
@@ -61,6 +62,7 @@ class Cell(NamedTuple):
 
 CELLS: Final = (
     *(Cell(Job("wire", loss, None), 3.0) for loss in BURSTS),
+    Cell(Job("wire", NONE, SHORT), 0.75),
     Cell(Job("wire", NONE, MACHINE), 0.75),
     Cell(Job("wire", NONE, LOOP), 0.75),
     *(Cell(Job("wire", loss, MACHINE), 0.75) for loss in BURSTS),
