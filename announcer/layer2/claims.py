@@ -128,12 +128,11 @@ class Reannounce(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """Something that is no member's responder answers for an address or announces it: `mac`. `member` is set where the MAC is
-    a member's (a cache, a proxy, a kernel with the address)."""
+    """Something that is no member's responder answers for an address or announces it: `mac`. Whether that is, or was, a
+    member's, finds out who tells of it: there are thousands to look through, and alarms as many as a stranger likes."""
 
     address: bytes
     mac: bytes
-    member: bytes
 
 
 ClaimOutput: TypeAlias = Changed | Announce | Silence | Reannounce | Alarm
@@ -376,23 +375,23 @@ class ClaimBook:
         address = frame.sender_ip
         claim = self._claims.get(address)
         if claim is None or claim.state is not State.ASKING or self._neighbours.is_mine(frame.sender_mac):
-            self.announced_unsigned(frame, now)
+            self.announced_unsigned(frame)
             return
-        member = self._raise_alarm(frame, now)
-        if member is not None:
+        self._outputs.append(Alarm(address, frame.sender_mac))
+        if self._neighbours.member_with(frame.sender_mac, now) is not None:
             self._ask_directly(address, claim, frame.sender_mac)
         elif not claim.known:
             self._move(address, claim, State.CONFLICTED, Reason.STRANGER_ANSWERS, mac=frame.sender_mac)
             self._wait(address, claim, now + claim.back_off)
             claim.back_off = min(claim.back_off * 2, BACK_OFF_S[1])
 
-    def announced_unsigned(self, frame: ArpFrame, now: float) -> None:
+    def announced_unsigned(self, frame: ArpFrame) -> None:
         """Somebody who is no responder of ours says that it has an address. Where that is announced here it stays so: whoever
         looks after the segment has to hear of it. While it is handed over, its successor may be one that signs nothing."""
         claim = self._claims.get(frame.sender_ip)
         announcing = claim is not None and claim.state is State.ANNOUNCING
         if announcing and not self._neighbours.is_mine(frame.sender_mac):
-            self._raise_alarm(frame, now)
+            self._outputs.append(Alarm(frame.sender_ip, frame.sender_mac))
 
     # Time
 
@@ -483,12 +482,6 @@ class ClaimBook:
             self._neighbours.question(index, address, claim.nonce, probe=True)
             self._neighbours.ask_witnesses(index, claim.nonce, now)
         self._wait(address, claim, now + APART_S)
-
-    def _raise_alarm(self, frame: ArpFrame, now: float) -> bytes | None:
-        """Tell whose MAC says that it has an address of ours; returns the member that has or had it."""
-        member = self._neighbours.member_with(frame.sender_mac, now)
-        self._outputs.append(Alarm(frame.sender_ip, frame.sender_mac, member or b""))
-        return member
 
     def _ask_directly(self, address: bytes, claim: _Claim, mac: bytes) -> None:
         """A cache or a kernel answered with a member's MAC: the question may never have reached its responder."""

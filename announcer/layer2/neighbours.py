@@ -4,6 +4,7 @@ A segment is the set of members whose signed frames are heard on an interface; a
 hello when an interface comes up and every HELLO_S, so their MACs are known before they are needed.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Final, NamedTuple
@@ -27,11 +28,15 @@ MAX_HOMES: Final = 65_536
 WITNESSES: Final = 2
 """Members asked beside a question to prove that our own link works; the gateway is asked too."""
 _ASK_AGAIN_S: Final = 0.02
+_ASKED_MEMBERS: Final = 64
+"""Members asked last on an interface whose answers prove its link: those of more than half a second."""
 GATEWAY_MISSES: Final = 4
 """Questions without an answer after which a gateway is not expected to answer any more, until it does."""
 GATEWAY_MOVED: Final = 2, 0.3
 """Questions without an answer, and seconds of that, after which a gateway may have another MAC: it is asked for by broadcast
-then. Both, because several are asked before an answer of a busy router can be there."""
+then, once in so many seconds. Both, because several are asked before an answer of a busy router can be there."""
+_GATEWAY_CANDIDATES: Final = 4
+"""MACs that answered one such broadcast, asked themselves."""
 _NOWHERE: Final = b"\x00" * 6
 
 Outgoing = tuple[int, bytes]
@@ -47,10 +52,14 @@ class Neighbour(NamedTuple):
 
 
 class _Gateway:
-    """A default gateway: `mac` is where it answered from, empty before it did, and `hint` where the kernel holds it to be;
-    `unanswered` counts questions since the last answer, the first of them asked at `silent`."""
+    """A default gateway: `mac` is where it answered from when it was asked there, empty before it did, and `hint` where the
+    kernel holds it to be; `unanswered` counts questions since the last answer, the first of them asked at `silent`.
 
-    __slots__ = ("address", "hint", "mac", "silent", "unanswered")
+    `called` is when it was asked for by broadcast. Who answers that may be a cache, or a host that answers everything, so it
+    is asked at its own MAC: `asked`, where an answer counts.
+    """
+
+    __slots__ = ("address", "asked", "called", "calling", "hint", "mac", "silent", "unanswered")
 
     def __init__(self, gateway: Gateway) -> None:
         self.address = gateway.address
@@ -58,12 +67,40 @@ class _Gateway:
         self.mac = b""
         self.unanswered = 0
         self.silent = 0.0
+        self.called = float("-inf")
+        self.calling = False
+        self.asked: list[bytes] = []
 
-    def expected_at(self, now: float) -> bytes:
-        """The MAC that it must have, empty where it may have any."""
+    def ask(self, now: float) -> bytes | None:
+        """The MAC to ask it at now, BROADCAST where it may have any; None while nobody has answered the last broadcast."""
         misses, seconds = GATEWAY_MOVED
+        if not self.unanswered:
+            self.silent = now
         moved = self.unanswered >= misses and now - self.silent >= seconds
-        return b"" if moved else self.mac or self.hint
+        if not moved and (expected := self.mac or self.hint):
+            self.unanswered += 1
+            self.calling, self.asked = False, [expected]
+            return expected
+        if now - self.called >= seconds:
+            self.unanswered += 1
+            self.calling, self.called, self.asked = True, now, []
+            return arp.BROADCAST
+        return self.asked[0] if self.asked else None
+
+    def answered(self, mac: bytes) -> bool:
+        """It, or whoever else, answered; True where it was asked there."""
+        if mac not in self.asked:
+            return False
+        self.mac, self.unanswered = mac, 0
+        self.calling, self.asked = False, [mac]
+        return True
+
+    def answered_broadcast(self, mac: bytes) -> bool:
+        """Somebody answered the broadcast; True where that is to be asked itself. It then counts as asked there."""
+        if not self.calling or len(self.asked) >= _GATEWAY_CANDIDATES:
+            return False
+        self.asked.append(mac)
+        return True
 
 
 class Neighbours:
@@ -85,6 +122,7 @@ class Neighbours:
         self._proved: dict[int, float] = {}
         self._answered: dict[int, float] = {}
         self._asked: dict[int, float] = {}
+        self._witnesses: dict[int, deque[tuple[bytes, bytes]]] = {}
         self._noticed: dict[int, float] = {}
         self._hello_at: float | None = None
         self._meet_s = HELLO_S
@@ -96,7 +134,14 @@ class Neighbours:
         """Take note of the interfaces in use; on those that came up or changed, say hello."""
         before, self.interfaces = self.interfaces, dict(interfaces)
         for index in before.keys() - interfaces.keys():
-            for known in (self._heard, self._proved, self._answered, self._asked, self._noticed):
+            for known in (
+                self._heard,
+                self._proved,
+                self._answered,
+                self._asked,
+                self._witnesses,
+                self._noticed,
+            ):
                 known.pop(index, None)
         self._homes.clear()
         self._same_homes.clear()
@@ -186,26 +231,34 @@ class Neighbours:
     # What is heard
 
     def notice(self, interface: int, frame: ArpFrame, now: float) -> None:
-        """Take note that somebody was heard, whatever it was: frames come in."""
+        """Take note that somebody was heard at `now`, whatever it was: frames come in."""
         if not self.is_mine(frame.sender_mac):
             self._noticed[interface] = now
 
     def hear(self, interface: int, frame: ArpFrame, now: float) -> None:
-        """Take note of a frame that came for us: an answer of anybody proves the link."""
+        """Take note of a reply: it proves the link where a member that was asked, or the gateway, is heard from its own place.
+
+        No other does: a switch that answers from its cache is heard also where everything behind it is cut off, and whoever
+        else answers for an address says nothing of those who were asked.
+        """
+        if frame.operation != REPLY or self.is_mine(frame.sender_mac):
+            return
+        gateway = self._gateways.get(interface)
+        if gateway is not None and gateway.address == frame.sender_ip:
+            if gateway.answered(frame.sender_mac):
+                self.prove(interface, frame, now)
+            elif gateway.answered_broadcast(frame.sender_mac):
+                self._ask_for(interface, gateway.address, frame.sender_mac)
+        elif (frame.sender_mac, frame.sender_ip) in self._witnesses.get(interface, ()):
+            self.prove(interface, frame, now)
+
+    def prove(self, interface: int, frame: ArpFrame, now: float) -> None:
+        """Take note that a member or the gateway was heard; where it answered us, frames go both ways."""
         view = self.interfaces.get(interface)
-        if view is not None and frame.operation == REPLY and not self.is_mine(frame.sender_mac):
+        if view is not None:
             self._proved[interface] = now
             if frame.destination == view.mac:
                 self._answered[interface] = now
-            gateway = self._gateways.get(interface)
-            # The first that answers stays: a host that answers everything must not take the gateway's place.
-            if (
-                gateway is not None
-                and gateway.address == frame.sender_ip
-                and gateway.expected_at(now) in (b"", frame.sender_mac)
-            ):
-                gateway.mac = frame.sender_mac
-                gateway.unanswered = 0
 
     def hello(self, interface: int, name: bytes, frame: ArpFrame, *, welcome: bool, now: float) -> None:
         """Take note of where a member is; greet it where it asks for that. The caller has verified the frame."""
@@ -234,6 +287,11 @@ class Neighbours:
                 if neighbour.mac == mac and now - neighbour.heard < KEPT_S:
                     return name
         return None
+
+    def is_at(self, interface: int, name: bytes, mac: bytes) -> bool:
+        """Whether a member was heard last from this MAC on the interface."""
+        known = self._heard.get(interface, {}).get(name)
+        return known is not None and known.mac == mac
 
     def find(self, name: bytes, ring_address: bytes | None = None) -> list[tuple[int, Neighbour]]:
         """The interfaces on which a member was heard, with where it is there; where it is there with the address that it
@@ -276,7 +334,7 @@ class Neighbours:
         return gateway is not None and bool(gateway.mac)
 
     def proved_since(self, interface: int, moment: float) -> bool:
-        """Whether somebody was heard on the interface since then."""
+        """Whether a member or the gateway was heard on the interface since then."""
         return self._proved.get(interface, float("-inf")) >= moment
 
     def noticed_since(self, interface: int, moment: float) -> bool:
@@ -284,7 +342,7 @@ class Neighbours:
         return self._noticed.get(interface, float("-inf")) >= moment
 
     def answered_since(self, interface: int, moment: float) -> bool:
-        """Whether somebody has answered us on the interface since then: frames go both ways."""
+        """Whether a member or the gateway has answered us on the interface since then: frames go both ways."""
         return self._answered.get(interface, float("-inf")) >= moment
 
     def ask_witnesses(self, interface: int, nonce: bytes, now: float, *, but: bytes | None = None) -> None:
@@ -296,8 +354,7 @@ class Neighbours:
         witnesses = self.witnesses(interface, but)
         self._turn += 1
         for step in range(min(WITNESSES, len(witnesses))):
-            witness = witnesses[(self._turn + step) % len(witnesses)]
-            self.question(interface, witness.address, nonce, to=witness.mac)
+            self._ask_member(interface, witnesses[(self._turn + step) % len(witnesses)], nonce)
 
     def ask_one(self, interface: int, nonce: bytes, now: float) -> None:
         """Ask a single neighbour where it is, the gateway or a member, another one each time."""
@@ -305,9 +362,15 @@ class Neighbours:
         self._turn += 1
         turn = self._turn % (len(witnesses) + (interface in self._gateways) or 1)
         if turn < len(witnesses):
-            self.question(interface, witnesses[turn].address, nonce, to=witnesses[turn].mac)
+            self._ask_member(interface, witnesses[turn], nonce)
         else:
             self._ask_gateway(interface, now)
+
+    def _ask_member(self, interface: int, witness: Neighbour, nonce: bytes) -> None:
+        """Ask a member at its own MAC, where no cache answers for it. Its kernel may, which proves the link as well."""
+        asked = self._witnesses.setdefault(interface, deque(maxlen=_ASKED_MEMBERS))
+        asked.append((witness.mac, witness.address))
+        self.question(interface, witness.address, nonce, to=witness.mac)
 
     def _ask_gateway(self, interface: int, now: float) -> None:
         """Ask the gateway at its own MAC where that is known: whatever answers to a broadcast would end up in the
@@ -315,11 +378,13 @@ class Neighbours:
         gateway = self._gateways.get(interface)
         if gateway is None:
             return
-        to = gateway.expected_at(now) or arp.BROADCAST
-        if not gateway.unanswered:
-            gateway.silent = now
-        gateway.unanswered += 1
-        self.frames.append((interface, self._where_is(interface, gateway.address, to).encode()))
+        to = gateway.ask(now)
+        if to is not None:
+            self._ask_for(interface, gateway.address, to)
+
+    def _ask_for(self, interface: int, target: bytes, to: bytes) -> None:
+        """Ask who is no member: without a nonce, and whether or not we are introduced."""
+        self.frames.append((interface, self._where_is(interface, target, to).encode()))
 
     # What is said
 

@@ -90,7 +90,7 @@ class ArpResponder:
         """A frame had more to it than its reply, or many wait to be counted: `handle_timer` and what comes after it must not
         wait for the deadline."""
         self._unsettled: list[tuple[int, bytes, bool]] = []
-        self._settle_at = now
+        self._unsettled_since = now
         self._lease_s = lease_s
         self._gap_s = gap_s
         self._ran = now
@@ -140,7 +140,6 @@ class ArpResponder:
 
     def receive_command(self, command: Command, *, now: float) -> None:
         """Follow the speaker: change the table, renew the lease. Commands of an epoch that ended are ignored."""
-        self._settle(now)
         match command:
             case Introduce(name=name, keys=keys):
                 self._neighbours.introduce(Signer(name, keys), now)
@@ -258,7 +257,7 @@ class ArpResponder:
     def reply_sent(self, interface: int, request: bytes, *, success: bool) -> None:
         """Take note of what became of the reply to a request. Counting waits for `handle_timer`: the next to ask does not."""
         if not self._unsettled:
-            self._settle_at = self._ran + SETTLE_S
+            self._unsettled_since = self._ran
         self._unsettled.append((interface, request, success))
         if len(self._unsettled) >= _MAX_UNSETTLED:
             self.busy = True
@@ -280,9 +279,11 @@ class ArpResponder:
             heard = arp.parse(request)
             if not isinstance(heard, ArpFrame) or self._trailer(request) is not None:
                 continue
+            # Not `now`: this process may have stood still since.
+            self._neighbours.notice(interface, heard, self._unsettled_since)
             self._requesters.hear(interface, heard, now)
-            if heard.sender_ip == address and self._neighbours.is_home(interface, address):
-                self._claims.announced_unsigned(heard, now)
+            if heard.sender_ip == address:
+                self._hear_unproven(interface, heard, now)
 
     def _trailer(self, frame: bytes) -> Trailer | None:
         """What marks the frame as a member's; before we know which member this is, nothing does."""
@@ -343,7 +344,7 @@ class ArpResponder:
             self._link.next_deadline(),
             self._watch_at if len(self._claims) else None,
             self._neighbours.next_deadline(),
-            self._settle_at if self._unsettled else None,
+            self._unsettled_since + SETTLE_S if self._unsettled else None,
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -409,8 +410,7 @@ class ArpResponder:
         if heard.operation == arp.REPLY:
             self.busy = True
             self._neighbours.hear(interface, heard, now)
-            if self._neighbours.is_home(interface, heard.sender_ip):
-                self._claims.answered_unsigned(heard, now)
+            self._hear_unproven(interface, heard, now)
             self._follow(now)
         if isinstance(reply, DropReason):
             self._requesters.hear(interface, heard, now)
@@ -447,37 +447,69 @@ class ArpResponder:
         return signer.sign(answer, Kind.ANSWER, flags=flags, nonce=question.proof)
 
     def _receive_signed(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
+        if trailer.kind is Kind.ANSWER:
+            self._receive_answer(interface, heard, trailer, now)
+        else:
+            self._receive_news(interface, heard, trailer, now)
+        self._follow(now)
+
+    def _receive_answer(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
+        """Somebody answers as a member: only what covers one of our questions that is open counts as such."""
         signer = self._neighbours.signer
         assert signer is not None
         address, name = heard.sender_ip, trailer.name
-        at_home = self._neighbours.is_home(interface, address)
-        if trailer.kind is Kind.ANSWER:
+        lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
+        reunited = lost is not None and signer.verifies(heard, trailer, lost)
+        vouched = asked is not None and signer.verifies(heard, trailer, asked)
+        claimed = self._neighbours.is_home(interface, address) and any(
+            signer.verifies(heard, trailer, nonce) for nonce in self._claims.nonces(address, name)
+        )
+        if reunited or vouched or claimed:
+            self._neighbours.prove(interface, heard, now)
+        else:
             self._neighbours.hear(interface, heard, now)
-            lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
-            known = lost is not None and signer.verifies(heard, trailer, lost)
-            if known and self._reunion.answered(name):
-                self._claims.cut_ended(now)
-            if asked is not None and signer.verifies(heard, trailer, asked):
-                self._questions.answered(name)
-            elif at_home and any(
-                signer.verifies(heard, trailer, nonce) for nonce in self._claims.nonces(address, name)
-            ):
-                self._claims.answered(address, name, now, go=bool(trailer.flags & FLAG_GO))
-        elif signer.verifies(heard, trailer):
-            if trailer.kind is not Kind.HELLO:
-                self._neighbours.meet([name], now)
-            match trailer.kind:
-                case Kind.HELLO:
-                    welcome = bool(trailer.flags & FLAG_GO)
-                    self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
-                case Kind.ANNOUNCEMENT if at_home:
-                    self._requesters.share(address)
-                    self._claims.announced(address, trailer, now)
-                case Kind.OFFER if at_home:
-                    self._claims.offered(address, trailer, now)
-                case _:
-                    pass
-        self._follow(now)
+            # A member's covers a question that is no longer open: it was late, or asked on two interfaces.
+            if not self._neighbours.is_at(interface, name, heard.sender_mac):
+                self._hear_unproven(interface, heard, now)
+        if reunited and self._reunion.answered(name):
+            self._claims.cut_ended(now)
+        if vouched:
+            self._questions.answered(name)
+        elif claimed:
+            self._claims.answered(address, name, now, go=bool(trailer.flags & FLAG_GO))
+
+    def _receive_news(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
+        """Somebody tells as a member where it is, what it announces or what it offers."""
+        signer = self._neighbours.signer
+        assert signer is not None
+        if not signer.verifies(heard, trailer):
+            self._hear_unproven(interface, heard, now)
+            return
+        address, name = heard.sender_ip, trailer.name
+        at_home = self._neighbours.is_home(interface, address)
+        if trailer.kind is not Kind.HELLO:
+            self._neighbours.meet([name], now)
+        match trailer.kind:
+            case Kind.HELLO:
+                welcome = bool(trailer.flags & FLAG_GO)
+                self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
+            case Kind.ANNOUNCEMENT if at_home:
+                self._requesters.share(address)
+                self._claims.announced(address, trailer, now)
+            case Kind.OFFER if at_home:
+                self._claims.offered(address, trailer, now)
+            case _:
+                pass
+
+    def _hear_unproven(self, interface: int, heard: ArpFrame, now: float) -> None:
+        """Somebody says that it has an address, without a signature of one of our keys: a host, or a speaker with another
+        ring secret. Both are strangers."""
+        if not self._neighbours.is_home(interface, heard.sender_ip):
+            return
+        if heard.operation == arp.REPLY:
+            self._claims.answered_unsigned(heard, now)
+        else:
+            self._claims.announced_unsigned(heard)
 
     def _make_known(self, address: bytes, index: int, now: float) -> None:
         """Tell everybody on the interface, and those one by one who are known to have use for it."""
@@ -528,8 +560,10 @@ class ArpResponder:
 
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
+        # The limit comes before the search for whose MAC it is: how many alarms there are a stranger decides.
         if self._alarmed.due((alarm.address, alarm.mac), now):
-            self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, alarm.member))
+            member = self._neighbours.member_with(alarm.mac, now) or b""
+            self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, member))
 
     def _renew(self, command: Renew | Add | Remove | HandOver, now: float) -> bool:
         """Extend the lease to what the command's own time allows; False where it had run out by then."""

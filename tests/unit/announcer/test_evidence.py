@@ -16,7 +16,7 @@ from announcer.layer2.signed import Kind, Signer, name_hash
 ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
 ETH1 = InterfaceView(3, "eth1", bytes.fromhex("020000000011"), (IPv4Interface("198.19.0.11/24"),))
 N2, N3 = name_hash("n2"), name_hash("n3")
-RING = bytes([198, 18, 0, 12])
+RING, N3_ADDRESS = bytes([198, 18, 0, 12]), bytes([198, 18, 0, 13])
 
 
 def hello(mac: bytes, address: bytes) -> ArpFrame:
@@ -31,7 +31,7 @@ def known() -> Neighbours:
     made.set_alive([N2, N3], alive=True)
     made.hello(2, N2, hello(b"\x02" + bytes(4) + b"\x02", RING), welcome=False, now=100.0)
     made.hello(3, N2, hello(b"\x02" + bytes(4) + b"\x12", bytes([198, 19, 0, 12])), welcome=False, now=100.0)
-    made.hello(2, N3, hello(b"\x02" + bytes(4) + b"\x03", bytes([198, 18, 0, 13])), welcome=False, now=100.0)
+    made.hello(2, N3, hello(b"\x02" + bytes(4) + b"\x03", N3_ADDRESS), welcome=False, now=100.0)
     made.frames.clear()
     return made
 
@@ -44,7 +44,7 @@ def test_a_member_is_asked_twice_where_its_ring_is(known: Neighbours) -> None:
     to_n2 = [index for index, frame in known.frames if frame[:6] == b"\x02" + bytes(4) + b"\x02"]
     assert to_n2 == [2, 2]
     assert questions.take_results() == []
-    known.hear(2, hello(b"\x02" + bytes(4) + b"\x03", RING)._replace(operation=REPLY), 101.04)
+    known.hear(2, hello(b"\x02" + bytes(4) + b"\x03", N3_ADDRESS)._replace(operation=REPLY), 101.04)
     questions.handle_timer(101.062)
     assert questions.take_results() == [Evidence(N2, Answer.SILENT, proven=True)]
     assert questions.next_deadline() is None
@@ -109,12 +109,21 @@ def test_an_address_is_at_home_where_its_prefix_is_or_was(known: Neighbours) -> 
     assert (known.home(vip), known.home(elsewhere)) == ((), (3,))
 
 
-def test_only_an_answer_of_somebody_else_proves_the_link(known: Neighbours) -> None:
-    known.hear(2, hello(ETH1.mac, RING)._replace(operation=REPLY), 107.0)
-    known.hear(2, hello(b"\x02" + bytes(5), RING), 107.0)
-    assert not known.proved_since(2, 106.0)
-    known.hear(2, hello(b"\x02" + bytes(5), RING)._replace(operation=REPLY), 107.0)
-    assert known.proved_since(2, 106.0)
+def test_only_an_answer_of_who_was_asked_from_its_own_place_proves_the_link(known: Neighbours) -> None:
+    n2, n3, cache = (bytes([2, 0, 0, 0, 0, number]) for number in (2, 3, 9))
+
+    def proves(mac: bytes, address: bytes, *, operation: int = REPLY) -> bool:
+        known.hear(2, hello(mac, address)._replace(operation=operation), 107.0)
+        return known.proved_since(2, 106.0)
+
+    assert not proves(n2, RING), "nobody asked it"
+    known.ask_witnesses(2, bytes(8), 106.5)
+    assert not proves(ETH1.mac, RING), "ourselves"
+    assert not proves(n2, RING, operation=arp.REQUEST)
+    assert not proves(n2, bytes([198, 18, 1, 0])), "a cache, of an address that moves"
+    assert not proves(cache, RING), "somebody in its place"
+    assert not proves(n3, RING)
+    assert proves(n3, N3_ADDRESS), "its kernel, or its responder"
 
 
 def test_gateways_are_read_from_the_routing_table() -> None:

@@ -161,6 +161,62 @@ def test_a_gateway_is_asked_at_its_own_mac_until_it_is_silent() -> None:
     assert bench.asked[-1] == arp.BROADCAST
 
 
+@pytest.mark.parametrize("alive", [True, False], ids=["alive", "cached"])
+def test_an_answer_to_a_broadcast_proves_nothing_before_it_is_given_again_at_its_own_mac(alive: bool) -> None:
+    """A switch may answer for a gateway that nobody behind it can reach."""
+    bench = Bench(gateway=True)
+    bench.answering = {GATEWAY_MAC} if alive else set()
+    reply = ArpFrame(ETH0.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, ETH0.mac, bytes(4))
+    for _ in range(20):
+        bench.run(0.5)
+        if bench.asked and bench.asked[-1] == arp.BROADCAST:
+            bench.neighbours.hear(2, reply, bench.now)
+    assert GATEWAY_MAC in bench.asked
+    assert bench.neighbours.has_witness(2) is alive
+    assert bench.neighbours.answered_since(2, 0.0) is alive
+
+
+def test_of_those_that_answer_for_the_gateway_by_broadcast_the_one_that_answers_when_it_is_asked_is_it() -> (
+    None
+):
+    bench = Bench(gateway=True)
+    bench.answering = set()
+    bench.run(0.5)
+    for mac in (bytes.fromhex("0200000000aa"), GATEWAY_MAC):
+        bench.neighbours.hear(2, ArpFrame(ETH0.mac, mac, REPLY, mac, GATEWAY, ETH0.mac, bytes(4)), bench.now)
+    bench.answering = {GATEWAY_MAC}
+    bench.run(0.1)
+    assert bench.neighbours.gateway_at(2) == (GATEWAY_MAC, GATEWAY)
+
+
+def test_made_up_gateways_are_asked_few_at_a_time() -> None:
+    bench = Bench(gateway=True)
+    bench.answering = set()
+    bench.run(0.5)
+    bench.asked.clear()
+    for number in range(100):
+        mac = bytes([2, 0, 0, 1, 0, number])
+        bench.neighbours.hear(2, ArpFrame(ETH0.mac, mac, REPLY, mac, GATEWAY, ETH0.mac, bytes(4)), bench.now)
+    bench.run(0.1)
+    assert len(bench.asked) == 4
+
+
+def test_what_a_cache_answers_finds_no_lost_link_again() -> None:
+    """It is heard also where everything behind the switch is cut off."""
+    bench = Bench(2, 3, gateway=True)
+    bench.run(5.0)
+    bench.answering = set()
+    n2, vip = bytes([2, 0, 0, 0, 0, 2]), bytes([198, 18, 1, 0])
+    for _ in range(500):
+        bench.run(STEP_S)
+        bench.neighbours.hear(2, ArpFrame(ETH0.mac, n2, REPLY, n2, vip, ETH0.mac, bytes(4)), bench.now)
+        if bench.asked and bench.asked[-1] == arp.BROADCAST:
+            bench.asked.clear()
+            cached = ArpFrame(ETH0.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, ETH0.mac, bytes(4))
+            bench.neighbours.hear(2, cached, bench.now)
+    assert [change.proven for _, change in bench.changes] == [False]
+
+
 def test_a_gateway_is_asked_as_soon_as_there_is_one_and_where_the_kernel_holds_it_to_be() -> None:
     for hint in (b"", GATEWAY_MAC):
         frame = arp.parse(Bench(gateway=True, hint=hint).greeting[-1][1])

@@ -7,13 +7,13 @@ import pytest
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.counts import MAX_REPORTED
+from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
     Add,
     AddressCounters,
     Announced,
     Counters,
-    ForeignAnswer,
     InterfaceFailed,
     InterfacesChanged,
     Introduce,
@@ -23,80 +23,12 @@ from announcer.layer2.messages import (
     Pace,
     Remove,
     Renew,
-    ResponderEvent,
     Stalled,
     Withdrawn,
 )
-from announcer.layer2.responder import ALARM_S, MAX_ALARMED, SETTLE_S, ArpResponder
+from announcer.layer2.responder import SETTLE_S
 from announcer.layer2.signed import Kind, Signer
-
-START = 5_000.0
-VIP = bytes([198, 18, 1, 0])
-OTHER = bytes([198, 18, 1, 1])
-ASKER = bytes.fromhex("0200000000aa")
-ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"))
-HOME = InterfaceView(2, "eth0", ETH0.mac, (IPv4Interface("198.18.0.11/16"),))
-ETH1 = InterfaceView(3, "eth1", bytes.fromhex("020000000002"))
-
-
-class Bench:
-    """A core with one interface, and a clock that moves in steps in which the process runs."""
-
-    def __init__(self, *addresses: bytes, interfaces: tuple[InterfaceView, ...] = (ETH0,)) -> None:
-        self.now = START
-        self.core = ArpResponder(entropy=bytes, now=self.now)
-        self.core.set_interfaces(interfaces, now=self.now)
-        self.events: list[ResponderEvent] = []
-        if addresses:
-            self.core.receive_command(Add(0, self.now, addresses), now=self.now)
-        self.sent: list[ArpFrame] = []
-        self.step(0.0)
-
-    def step(self, seconds: float) -> None:
-        """One wake-up of the process, with nothing lost in between."""
-        self.now += seconds
-        self.core.observe(self.now)
-        self.core.handle_timer(self.now)
-        for due, data in self.core.take_frames(self.now):
-            frame = arp.parse(data)
-            assert isinstance(frame, ArpFrame)
-            self.sent.append(frame)
-            self.core.frame_sent(due, success=True, now=self.now)
-        self.events += self.core.take_outputs()
-
-    def run(self, seconds: float, *, renew: bool = True, epoch: int = 0) -> None:
-        end = self.now + seconds
-        while self.now < end:
-            if renew:
-                self.core.receive_command(Renew(epoch, self.now), now=self.now)
-            self.step(min(0.1, end - self.now))
-
-    def ask(
-        self, target: bytes = VIP, *, interface: InterfaceView = ETH0, foreign: bool = False
-    ) -> bytes | None:
-        frame = ArpFrame(
-            arp.BROADCAST, ASKER, arp.REQUEST, ASKER, bytes([198, 18, 0, 2]), bytes(6), target
-        ).encode()
-        reply = self.core.receive_frame(interface.index, frame, foreign=foreign, now=self.now)
-        if reply is not None:
-            self.core.reply_sent(interface.index, frame, success=True)
-        return reply
-
-    def take(self, kind: type[ResponderEvent]) -> list[ResponderEvent]:
-        found = [event for event in self.events if isinstance(event, kind)]
-        self.events = [event for event in self.events if not isinstance(event, kind)]
-        return found
-
-    def counters(self) -> Counters:
-        """The totals that the events told so far, added up."""
-        self.run(8.0)
-        addresses: dict[IPv4Address, AddressCounters] = {}
-        drops = dict.fromkeys(DropReason, 0)
-        for event in self.events:
-            if isinstance(event, Counters):
-                addresses.update(event.addresses)
-                drops = dict(event.drops)
-        return Counters(addresses, drops)
+from tests.unit.announcer.bench import ASKER, ETH0, ETH1, HOME, OTHER, START, VIP, Bench
 
 
 def test_announces_and_answers() -> None:
@@ -559,86 +491,35 @@ def test_a_link_that_goes_with_members_on_it_is_lost_where_addresses_depend_on_i
     assert bench.take(LinkProven) == ([LinkProven("eth0", proven=True)] if home else [])
 
 
-def owner() -> Bench:
-    """A member that announces both addresses, alone."""
+@pytest.mark.parametrize("asked", [True, False])
+def test_requests_that_are_answered_tell_that_somebody_is_there(asked: bool) -> None:
+    """The gateway went away, and nobody else could prove the link: who hears nothing at all takes nothing more."""
+    gateway, mac = bytes([198, 18, 0, 1]), bytes.fromhex("0200000000fe")
     bench = Bench(interfaces=(HOME,))
+    bench.core.set_gateways({HOME.index: Gateway(gateway, mac)}, now=bench.now)
     bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
-    bench.core.receive_command(Add(0, bench.now, (VIP, OTHER)), now=bench.now)
+    bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
+    answer = ArpFrame(HOME.mac, mac, arp.REPLY, mac, gateway, HOME.mac, arp.ANY).encode()
+    while bench.ask() is None:
+        bench.run(0.05)
+        bench.say(answer)
     bench.run(6.0)
-    assert bench.ask() is not None
-    return bench
+    bench.core.receive_command(Add(0, bench.now, (OTHER,)), now=bench.now)
+    end = bench.now + 6.0
+    while bench.now < end:
+        bench.run(0.2)
+        if asked:
+            assert bench.ask() is not None
+    assert (bench.ask(OTHER) is not None) is asked
 
 
-def say(bench: Bench, data: bytes) -> bytes | None:
-    reply = bench.core.receive_frame(HOME.index, data, foreign=False, now=bench.now)
-    if reply is not None:
-        bench.core.reply_sent(HOME.index, data, success=True)
-    return reply
-
-
-@pytest.mark.parametrize("operation", [arp.REQUEST, arp.REPLY])
-def test_a_stranger_that_announces_what_is_announced_here_is_named_and_answered_as_ever(
-    operation: int,
-) -> None:
-    bench = owner()
-    stranger = arp.gratuitous(operation, mac=ASKER, address=VIP).encode()
-    request = operation == arp.REQUEST
-    bench.sent.clear()
-    bench.core.take_questions()
-    assert say(bench, stranger) == (arp.answer(stranger, HOME.mac, {VIP}) if request else None)
-    assert bench.core.busy is not request, "the next request does not wait for the alarm"
-    bench.run(SETTLE_S * 2)
-    assert bench.take(ForeignAnswer) == [ForeignAnswer(IPv4Address(VIP), ASKER, b"")]
-    assert bench.sent == []
-    assert bench.core.take_questions() == []
-    for _ in range(5):
-        say(bench, stranger)
-    bench.run(1.0)
-    assert bench.take(ForeignAnswer) == [], "told a moment ago"
-    bench.run(ALARM_S)
-    say(bench, stranger)
-    bench.run(1.0)
-    assert bench.take(ForeignAnswer) == [ForeignAnswer(IPv4Address(VIP), ASKER, b"")]
-
-
-def test_members_probes_and_our_own_frames_are_no_strangers() -> None:
-    bench = owner()
-    probe = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, arp.ANY, bytes(6), VIP)
-    assert say(bench, probe.encode()) is not None
-    assert say(bench, probe._replace(sender_ip=OTHER).encode()) is not None, "a kernel that has OTHER on lo"
-    assert say(bench, Signer("n2", (b"key",)).question(probe, bytes(8))) is not None
-    to_host = arp.directed(mac=ASKER, address=VIP, to_mac=HOME.mac, to_address=bytes([198, 18, 0, 11]))
-    assert say(bench, to_host.encode()) is None
-    for operation in (arp.REQUEST, arp.REPLY):
-        assert say(bench, arp.gratuitous(operation, mac=HOME.mac, address=VIP).encode()) is None
-    bench.run(1.0)
-    assert bench.take(ForeignAnswer) == []
-    announced = arp.gratuitous(arp.REQUEST, mac=ASKER, address=VIP)
-    assert say(bench, Signer("n2", (b"key",)).sign(announced, Kind.ANNOUNCEMENT)) is None
-    bench.run(1.0)
-    assert bench.take(ForeignAnswer) == []
-
-
-def test_a_members_mac_is_named_as_a_members() -> None:
-    bench = owner()
-    address = bytes([198, 18, 0, 12])
-    n2 = Signer("n2", (b"key",))
-    hello = ArpFrame(arp.BROADCAST, ASKER, arp.REQUEST, ASKER, address, bytes(6), address)
-    say(bench, n2.sign(hello, Kind.HELLO))
-    say(bench, arp.gratuitous(arp.REQUEST, mac=ASKER, address=VIP).encode())
-    bench.run(1.0)
-    assert bench.take(ForeignAnswer) == [ForeignAnswer(IPv4Address(VIP), ASKER, n2.hash)]
-
-
-def test_made_up_macs_are_told_of_at_a_bounded_rate() -> None:
-    bench = owner()
-    macs = [b"\x02\x00" + number.to_bytes(4, "big") for number in range(MAX_ALARMED + 500)]
-    for mac in macs:
-        say(bench, arp.gratuitous(arp.REPLY, mac=mac, address=VIP).encode())
-    bench.run(1.0)
-    assert len(bench.take(ForeignAnswer)) == MAX_ALARMED
-    bench.run(ALARM_S)
-    for mac in reversed(macs):
-        say(bench, arp.gratuitous(arp.REPLY, mac=mac, address=VIP).encode())
-    bench.run(1.0)
-    assert len(bench.take(ForeignAnswer)) == MAX_ALARMED
+def test_requests_from_before_a_stall_tell_nothing_of_now() -> None:
+    bench = Bench(VIP)
+    bench.ask()
+    heard_at = bench.now
+    bench.now += 10.0
+    bench.core.observe(bench.now)
+    bench.core.handle_timer(bench.now)
+    neighbours = bench.core._neighbours
+    assert neighbours.noticed_since(ETH0.index, heard_at)
+    assert not neighbours.noticed_since(ETH0.index, heard_at + 1.0)
