@@ -134,46 +134,62 @@ class _Known:
     since: float
 
 
+class _Share:
+    """All that is kept of the occurrences of one reason."""
+
+    __slots__ = ("known", "objects", "pending")
+
+    def __init__(self) -> None:
+        self.pending: OrderedDict[Key, _Pending] = OrderedDict()
+        self.known: OrderedDict[Key, _Known] = OrderedDict()
+        self.objects: OrderedDict[tuple[str, str, str, str], TokenBucket] = OrderedDict()
+
+
 class EventQueue:
     """Occurrences in, posts out, within bounds whatever happens.
 
-    Equal occurrences wait as one. Each object may cause 25 posts at once and one in 5 minutes after that
-    (client-go's spam filter, tools/record/events_cache.go); all together 50 at once and 10 a second.
-    `dropped` counts occurrences that were cut or did not fit.
+    Equal occurrences wait as one. Each object may cause 25 posts at once for a reason, and one in 5 minutes after that
+    (client-go's spam filter, tools/record/events_cache.go); all together 50 at once and 10 a second, of the reasons in
+    turn. No reason takes another's place, however much happens: whoever calls has few of them. `dropped` counts
+    occurrences that were cut or did not fit.
     """
 
     def __init__(self, source: EventSource, *, rng: random.Random, now: float) -> None:
         self.dropped = 0
         self._source = source
         self._rng = rng
-        self._pending: OrderedDict[Key, _Pending] = OrderedDict()
-        self._known: OrderedDict[Key, _Known] = OrderedDict()
-        self._objects: OrderedDict[tuple[str, str, str, str], TokenBucket] = OrderedDict()
+        self._shares: OrderedDict[str, _Share] = OrderedDict()
+        """By reason; the one that had its turn last comes last."""
         self._all = TokenBucket(rate=10.0, burst=50.0, now=now)
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return sum(len(share.pending) for share in self._shares.values())
 
     def add(
         self, ref: ObjectReference, event_type: str, reason: str, message: str, *, wall: str, now: float
-    ) -> None:
-        """Something happened to the object of `ref`; `wall` is the RFC 3339 time."""
+    ) -> bool:
+        """Something happened to the object of `ref`; `wall` is the RFC 3339 time. False where it is dropped."""
         message = message[:MAX_MESSAGE]
         key = (ref.kind, ref.namespace, ref.name, ref.uid, event_type, reason, message)
-        if (waiting := self._pending.get(key)) is not None:
+        share = self._shares.setdefault(reason, _Share())
+        if (waiting := share.pending.get(key)) is not None:
             waiting.count += 1
             waiting.last = wall
-        elif len(self._pending) >= MAX_PENDING or not self._bucket(key[:4], now).take(now):
+        elif len(share.pending) >= MAX_PENDING or not _bucket(share, key[:4], now).take(now):
             self.dropped += 1
+            return False
         else:
-            self._pending[key] = _Pending(ref, event_type, reason, message, wall, wall, 1)
+            share.pending[key] = _Pending(ref, event_type, reason, message, wall, wall, 1)
+        return True
 
     def take(self, now: float) -> Create | Patch | None:
         """The next post, queued until `done` or `refused`; None when there is none or it is too early."""
-        if not self._pending or not self._all.take(now):
+        if not len(self) or not self._all.take(now):
             return None
-        key, waiting = next(iter(self._pending.items()))
-        known = self._known.get(key)
+        reason, share = next((reason, share) for reason, share in self._shares.items() if share.pending)
+        self._shares.move_to_end(reason)
+        key, waiting = next(iter(share.pending.items()))
+        known = share.known.get(key)
         if known is not None and now - known.since < KNOWN_FOR_S:
             repeat = Repeat(known.count + waiting.count, waiting.last)
             return Patch(key, _namespace(waiting.ref), known.name, repeat)
@@ -185,29 +201,29 @@ class EventQueue:
 
     def done(self, post: Create | Patch, now: float) -> None:
         """The post is on the server."""
+        share = self._share(post.key)
+        known = share.known
         if isinstance(post, Create):
             name, count, since = post.event.metadata.name, post.event.count, now
         else:
-            name, count, since = post.name, post.repeat.count, self._known[post.key].since
-        self._settle(post.key, count - self._known[post.key].count if isinstance(post, Patch) else count)
-        self._known[post.key] = _Known(name, count, since)
-        self._known.move_to_end(post.key)
-        while len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+            name, count, since = post.name, post.repeat.count, known[post.key].since
+        _settle(share, post.key, count - known[post.key].count if isinstance(post, Patch) else count)
+        known[post.key] = _Known(name, count, since)
+        known.move_to_end(post.key)
+        while len(known) > MAX_KNOWN:
+            known.popitem(last=False)
 
     def refused(self, post: Create | Patch) -> None:
         """The server will never take the post: drop it. A patch is tried again as a creation."""
+        share = self._share(post.key)
         if isinstance(post, Patch):
-            self._known.pop(post.key, None)
-        elif (waiting := self._pending.pop(post.key, None)) is not None:
+            share.known.pop(post.key, None)
+        elif (waiting := share.pending.pop(post.key, None)) is not None:
             self.dropped += waiting.count
 
-    def _settle(self, key: Key, posted: int) -> None:
-        """Keep what was added to a pending occurrence while its post was under way."""
-        waiting = self._pending.pop(key)
-        if waiting.count > posted:
-            waiting.count -= posted
-            self._pending[key] = waiting
+    def _share(self, key: Key) -> _Share:
+        _, _, _, _, _, reason, _ = key
+        return self._shares[reason]
 
     def _event(self, waiting: _Pending) -> Event:
         ref = waiting.ref
@@ -226,14 +242,23 @@ class EventQueue:
             reporting_instance=self._source.host,
         )
 
-    def _bucket(self, key: tuple[str, str, str, str], now: float) -> TokenBucket:
-        bucket = self._objects.get(key)
-        if bucket is None:
-            bucket = self._objects[key] = TokenBucket(rate=1 / 300, burst=25, now=now)
-            while len(self._objects) > MAX_KNOWN:
-                self._objects.popitem(last=False)
-        self._objects.move_to_end(key)
-        return bucket
+
+def _settle(share: _Share, key: Key, posted: int) -> None:
+    """Keep what was added to a pending occurrence while its post was under way."""
+    waiting = share.pending.pop(key)
+    if waiting.count > posted:
+        waiting.count -= posted
+        share.pending[key] = waiting
+
+
+def _bucket(share: _Share, key: tuple[str, str, str, str], now: float) -> TokenBucket:
+    bucket = share.objects.get(key)
+    if bucket is None:
+        bucket = share.objects[key] = TokenBucket(rate=1 / 300, burst=25, now=now)
+        while len(share.objects) > MAX_KNOWN:
+            share.objects.popitem(last=False)
+    share.objects.move_to_end(key)
+    return bucket
 
 
 def _namespace(ref: ObjectReference) -> str:

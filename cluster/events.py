@@ -21,7 +21,7 @@ __all__ = ["EventRecorder", "ObjectReference", "reference"]
 class EventRecorder:
     """Records what happened to objects; `run` posts it, as long as it runs.
 
-    `event` never blocks and never fails: while the API server is away, occurrences wait up to a bound and are
+    `event` never blocks and never raises: while the API server is away, occurrences wait up to a bound and are
     counted in `dropped` beyond it. `host` is the node of this process, empty where that says nothing.
     """
 
@@ -39,13 +39,14 @@ class EventRecorder:
         """Occurrences that were not posted: too many, or refused by the server."""
         return self._queue.dropped
 
-    def event(self, ref: ObjectReference, event_type: str, reason: str, message: str) -> None:
-        """Record an occurrence; `event_type` is Normal or Warning."""
+    def event(self, ref: ObjectReference, event_type: str, reason: str, message: str) -> bool:
+        """Record an occurrence; `event_type` is Normal or Warning. False where it is dropped at once."""
         wall = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._queue.add(ref, event_type, reason, message, wall=wall, now=time.monotonic())
+        kept = self._queue.add(ref, event_type, reason, message, wall=wall, now=time.monotonic())
         if self._queue:
             self._empty = anyio.Event() if self._empty.is_set() else self._empty
             self._news.set()
+        return kept
 
     async def run(self) -> Never:
         """Post what is recorded, until cancelled."""

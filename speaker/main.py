@@ -44,16 +44,15 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
-from announcer.layer2.told import Told
 from cluster.client import ApiClient
-from cluster.events import EventRecorder, reference
+from cluster.events import EventRecorder
 from election.order import Order
 from gossip.errors import RejectReason
 from gossip.outputs import EventsLost, MemberDoubtful, MembershipEvent, PeerRejected, Refuted
 from speaker.announced import Announced, Notice, ServiceAnnounced
 from speaker.attention import Attention, unread
 from speaker.claims import WIRE_ANSWERS, Claims
-from speaker.decide import Address, Decider, Decisions
+from speaker.decide import Decider, Decisions
 from speaker.feed import KubernetesFeed
 from speaker.lines import (
     Line,
@@ -69,6 +68,7 @@ from speaker.lines import (
 from speaker.options import SpeakerOptions
 from speaker.ring import LEAVE_S, RingKeeper
 from speaker.roster import PeerComplaints, Peers, candidates, may_own
+from speaker.serviceevents import ServiceEvents
 from speaker.state import ResponderFacts, SpeakerState
 from speaker.status import SpeakerStatus, VipStatus, service_diagnosis, vip_status
 
@@ -82,11 +82,6 @@ INPUTS_A_TURN: Final = 500
 """Inputs taken between two looks at the lease."""
 VIPS_A_TURN: Final = 20
 """Rankings worked out for /status between two turns of the other tasks."""
-FOREIGN_AGAIN_S: Final = 600.0
-"""Between two Events about the same address and MAC at least: what does not change is not written again and again."""
-MAX_FOREIGN_TOLD: Final = 16_384
-"""Pairs of address and MAC in that time of which an Event tells. Whoever is on the segment can make up MACs."""
-
 CLOCK_STEP_S: Final = 0.5
 """A wall clock that moved by more was set; less is the jitter of reading two clocks."""
 
@@ -110,8 +105,6 @@ class Speaker:
         self._leaving = False
         self._roster: set[str] = set()
         self._ring: RingKeeper | None = None
-        self._events: EventRecorder | None = None
-        self._foreign_told: Told[tuple[Address, bytes]] = Told(again_s=FOREIGN_AGAIN_S, most=MAX_FOREIGN_TOLD)
         self._attention = Attention()
         self._let_go = anyio.Event()
         self._claims = Claims(options.node_name, responder)
@@ -134,6 +127,7 @@ class Speaker:
             last_turn=started,
         )
         self.state.decider.set_members((), "")
+        self._events = ServiceEvents(options.node_name, self.state.decider.services)
         self._feed = KubernetesFeed(options=options, state=self.state, rng=self._rng, put=self._put)
 
     # For vipring/serve.py
@@ -183,10 +177,11 @@ class Speaker:
             client = await stack.enter_async_context(self._client())
             self._warn_of_ring()
             async with anyio.create_task_group() as tasks:
-                self._events = EventRecorder(
+                recorder = EventRecorder(
                     client, component="metallb-speaker", host=self._options.node_name, rng=self._rng
                 )
-                tasks.start_soon(self._events.run)
+                self._events.recorder = recorder
+                tasks.start_soon(recorder.run)
                 for watch in self._feed.watches(client):
                     tasks.start_soon(watch)
                 tasks.start_soon(self._hear_responder)
@@ -399,7 +394,8 @@ class Speaker:
             case ForeignAnswer():
                 line = self._claims.foreign(event)
                 self._write_line(line)
-                self._warn(event, str(line.fields["msg"]))
+                users = self.state.decider.users(event.address)
+                self._events.foreign(event, users, str(line.fields["msg"]))
             case MemberEvidence():
                 if self._ring is not None:
                     name = self._responder.name_of(event.name)
@@ -462,23 +458,11 @@ class Speaker:
         for notice in notices:
             self._put(partial(_write, notice_line(notice)))
             if isinstance(notice, ServiceAnnounced):
-                node = self._options.node_name
-                self._record(notice.offer.service, "Normal", "nodeAssigned", f'announcing from node "{node}"')
-
-    def _warn(self, event: ForeignAnswer, message: str) -> None:
-        services = self.state.decider.users(event.address)
-        if services and self._foreign_told.due((event.address, event.mac), time.monotonic()):
-            for service in services:
-                self._record(service, "Warning", "foreignAnswer", message)
+                self._events.announced(notice.offer.service)
 
     def _write_line(self, line: Line | None) -> None:
         if line is not None:
             self._put(partial(_write, line))
-
-    def _record(self, service: str, kind: str, reason: str, message: str) -> None:
-        known = self.state.decider.services.get(service)
-        if known is not None and self._events is not None:
-            self._events.event(reference("Service", known.metadata), kind, reason, message)
 
     def _wall(self, moment: float) -> str:
         """RFC 3339 of a monotonic moment, by the wall clock of now: at boot it may still be far off."""

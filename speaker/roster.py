@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from announcer.layer2.told import Told
 from cluster.objects import Pod
 from gossip.member import MemberView
 from gossip.meta import Meta
@@ -82,16 +82,10 @@ class Peers:
         )
 
 
-@dataclass(slots=True)
-class _Told:
-    at: float
-    suppressed: int = 0
-
-
 class PeerComplaints:
     """Rate limit of lines about a peer, and counts for a metric; both bounded, since peers choose the addresses.
 
-    One line a peer and reason in `interval_s`; the next one says how many were left out.
+    One line a peer and reason in `interval_s`, about MAX_TOLD of them at most; the next one says how many were left out.
     """
 
     MAX_TOLD: Final = 256
@@ -99,8 +93,7 @@ class PeerComplaints:
     OTHER: Final = "other"
 
     def __init__(self, *, interval_s: float = 60.0) -> None:
-        self._interval_s = interval_s
-        self._told: OrderedDict[tuple[str, str], _Told] = OrderedDict()
+        self._told: Told[tuple[str, str]] = Told(again_s=interval_s, most=self.MAX_TOLD)
         self.totals: Counter[str] = Counter()
 
     def count(self, peer: str, times: int) -> None:
@@ -110,14 +103,4 @@ class PeerComplaints:
 
     def tell(self, peer: str, reason: str, times: int, now: float) -> int | None:
         """Number of complaints left out since the last line if one is due now, else None."""
-        key = (peer, reason)
-        told = self._told.get(key)
-        if told is not None and now - told.at < self._interval_s:
-            told.suppressed += times
-            return None
-        left_out = told.suppressed if told is not None else 0
-        self._told[key] = _Told(now)
-        self._told.move_to_end(key)
-        if len(self._told) > self.MAX_TOLD:
-            self._told.popitem(last=False)
-        return left_out
+        return self._told.tell((peer, reason), now, times=times)

@@ -561,7 +561,7 @@ class ArpResponder:
     def _alarm(self, alarm: Alarm, now: float) -> None:
         """Report who answers for an address of ours, at most once in ALARM_S for the same MAC."""
         # The limit comes before the search for whose MAC it is: how many alarms there are a stranger decides.
-        if self._alarmed.due((alarm.address, alarm.mac), now):
+        if self._alarmed.tell((alarm.address, alarm.mac), now) is not None:
             member = self._neighbours.member_with(alarm.mac, now) or b""
             self._outputs.append(ForeignAnswer(IPv4Address(alarm.address), alarm.mac, member))
 

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from announcer.layer2.told import Told
-from speaker.decide import Address
-from speaker.main import FOREIGN_AGAIN_S as AGAIN_S
-from speaker.main import MAX_FOREIGN_TOLD as MAX_TOLD
-from tests.unit.speaker.builders import VIP
+from speaker.serviceevents import FOREIGN_AGAIN_S as AGAIN_S
+from speaker.serviceevents import MAX_FOREIGN_TOLD as MAX_TOLD
 
 ONE, TWO = bytes.fromhex("0200000000aa"), bytes.fromhex("0200000000ab")
 
 
+def made() -> Told[bytes]:
+    return Told(again_s=AGAIN_S, most=MAX_TOLD)
+
+
 def test_the_same_is_told_again_after_ten_minutes_only() -> None:
-    events: Told[tuple[Address, bytes]] = Told(again_s=AGAIN_S, most=MAX_TOLD)
-    assert [events.due((VIP, ONE), now) for now in (0.0, 60.0, AGAIN_S - 1.0)] == [True, False, False]
-    assert events.due((VIP, TWO), 300.0)
-    assert events.due((VIP + 1, ONE), 300.0)
-    assert [events.due((VIP, ONE), now) for now in (AGAIN_S, AGAIN_S + 1.0)] == [True, False]
-    assert not events.due((VIP, TWO), AGAIN_S + 1.0)
-    assert events.due((VIP, TWO), AGAIN_S + 300.0)
+    events = made()
+    assert [events.tell(ONE, now) for now in (0.0, 60.0, AGAIN_S - 1.0)] == [0, None, None]
+    assert events.tell(TWO, 300.0) == 0
+    assert [events.tell(ONE, now) for now in (AGAIN_S, AGAIN_S + 1.0)] == [2, None], "twice left out"
+    assert events.tell(TWO, AGAIN_S + 1.0, times=7) is None
+    assert events.tell(TWO, AGAIN_S + 300.0) == 7
+
+
+def test_what_was_not_told_after_all_is_told_the_next_time() -> None:
+    events = made()
+    assert events.tell(ONE, 0.0) == 0
+    events.forget(ONE)
+    assert [events.tell(ONE, 1.0), events.tell(ONE, AGAIN_S + 0.5)] == [0, None]
 
 
 def test_made_up_macs_cost_bounded_memory_and_no_repetition() -> None:
-    events: Told[tuple[Address, bytes]] = Told(again_s=AGAIN_S, most=MAX_TOLD)
-    told = [events.due((VIP, number.to_bytes(6, "big")), 1.0) for number in range(MAX_TOLD + 100)]
-    assert told.count(True) == MAX_TOLD
-    assert not events.due((VIP, bytes(6)), 2.0)
-    assert events.due((VIP, ONE), 1.0 + AGAIN_S)
-    assert events._told.keys() == {(VIP, ONE)}
+    events = made()
+    macs = [number.to_bytes(6, "big") for number in range(MAX_TOLD + 100)]
+    assert sum(events.tell(mac, 1.0) is not None for mac in macs) == MAX_TOLD
+    assert events.tell(macs[0], 2.0) is None
+    assert events.tell(ONE, AGAIN_S) is None
+    assert events.tell(ONE, 1.0 + AGAIN_S) == 0
+    later = sum(events.tell(mac, 1.0 + AGAIN_S) is not None for mac in reversed(macs))
+    assert later == MAX_TOLD - 1, "as many again, and no more"
+    assert len(events._told) == MAX_TOLD

@@ -154,6 +154,23 @@ def test_one_object_cannot_flood() -> None:
     assert len(q) == 27
 
 
+def test_no_reason_takes_anothers_place() -> None:
+    q = queue()
+    for number in range(MAX_PENDING + 50):
+        kept = q.add(about(f"s{number}"), "Warning", "foreignAnswer", "m", wall="t", now=START)
+        assert kept is (number < MAX_PENDING)
+    for number in range(50):
+        assert q.add(about("s0"), "Warning", "other", f"m{number}", wall="t", now=START) is (number < 25)
+    assert q.add(about("s0"), "Normal", "nodeAssigned", "m", wall="t", now=START)
+    posted: list[str] = []
+    for _ in range(3):
+        post = q.take(START)
+        assert isinstance(post, Create)
+        q.done(post, START)
+        posted.append(post.event.reason)
+    assert set(posted) == {"foreignAnswer", "other", "nodeAssigned"}, "in turn"
+
+
 def test_posts_are_spread_over_time() -> None:
     q = queue()
     for number in range(MAX_PENDING):
@@ -180,8 +197,9 @@ def test_memory_of_events_is_bounded() -> None:
         post = q.take(now)
         assert post is not None
         q.done(post, now)
-    assert len(q._known) == MAX_KNOWN
-    assert len(q._objects) == MAX_KNOWN
+    (share,) = q._shares.values()
+    assert len(share.known) == MAX_KNOWN
+    assert len(share.objects) == MAX_KNOWN
 
 
 def test_long_texts_are_cut() -> None:

@@ -28,9 +28,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str, str]] = []
+        self.full: set[str] = set()
+        """Services of which it drops what it is told."""
 
-    def event(self, ref: ObjectReference, event_type: str, reason: str, message: str) -> None:
+    def event(self, ref: ObjectReference, event_type: str, reason: str, message: str) -> bool:
+        if ref.name in self.full:
+            return False
         self.events.append((f"{ref.kind} {ref.namespace}/{ref.name}", event_type, reason, message))
+        return True
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ async def test_the_owner_is_not_said_to_announce_what_its_claim_does_not_allow(s
 
 def test_a_stranger_is_an_event_on_every_service_of_the_address_once(speaker: Speaker) -> None:
     recorder = Recorder()
-    speaker._events = cast("EventRecorder", recorder)
+    speaker._events.recorder = cast("EventRecorder", recorder)
     speaker.state.decider.set_service(service("api", str(VIP)))
     speaker._perform(speaker.state.decider.take(2.0))
     stranger = ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b"")
@@ -91,9 +96,24 @@ def test_a_stranger_is_an_event_on_every_service_of_the_address_once(speaker: Sp
     assert speaker.state.claims.foreign_answers == 5
 
 
+def test_an_event_that_was_dropped_is_tried_again_with_the_next_answer(speaker: Speaker) -> None:
+    recorder = Recorder()
+    speaker._events.recorder = cast("EventRecorder", recorder)
+    speaker.state.decider.set_service(service("api", str(VIP)))
+    speaker._perform(speaker.state.decider.take(2.0))
+    stranger = ForeignAnswer(VIP, bytes.fromhex("0200000000aa"), b"")
+    told: list[list[str]] = []
+    for full in ({"web"}, {"web"}, set[str](), set[str]()):
+        recorder.full = full
+        speaker._responder_event(stranger)
+        told.append([name for name, *_ in recorder.events])
+        recorder.events.clear()
+    assert told == [["Service default/api"], [], ["Service default/web"], []]
+
+
 def test_an_announcement_is_an_event(speaker: Speaker) -> None:
     recorder = Recorder()
-    speaker._events = cast("EventRecorder", recorder)
+    speaker._events.recorder = cast("EventRecorder", recorder)
     for _ in range(2):
         speaker._responder_event(Announced(VIP, "eth0", 1.0))
     assert recorder.events == [("Service default/web", "Normal", "nodeAssigned", 'announcing from node "n1"')]
