@@ -9,7 +9,7 @@ Three fences keep it from speaking for an address that may be another's by now:
   gratuitous frames that became overdue are dropped.
 * The link. An interface that is gone, or whose MAC changed, is never answered for with what was true before.
 
-Once it was told which member it is, it asks the wire before it answers for an address (announcer/layer2/claims.py), and
+Once it was told which member it is, it asks the wire before it answers for an address (announcer/layer2/claimbook.py), and
 members' questions are answered with a signature.
 """
 
@@ -18,7 +18,8 @@ from ipaddress import IPv4Address
 
 from announcer.layer2 import arp, signed
 from announcer.layer2.arp import ArpFrame, DropReason
-from announcer.layer2.claims import Alarm, Announce, Changed, ClaimBook, Reannounce, Silence
+from announcer.layer2.claimbook import ClaimBook
+from announcer.layer2.claims import Alarm, Announce, Changed, Reannounce, Silence
 from announcer.layer2.counts import Counts, Tally
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gateways import Gateway

@@ -5,15 +5,14 @@ from ipaddress import IPv4Interface
 
 import pytest
 
-from announcer.layer2 import arp, claims, signed
+from announcer.layer2 import arp, claimbook, signed
 from announcer.layer2.arp import REPLY, ArpFrame
+from announcer.layer2.claimbook import REANNOUNCE_S, ClaimBook
 from announcer.layer2.claims import (
     ANYONE,
-    REANNOUNCE_S,
     Alarm,
     Announce,
     Changed,
-    ClaimBook,
     ClaimOutput,
     Reannounce,
     Reason,
@@ -260,7 +259,7 @@ def test_what_is_announced_after_a_silence_or_again_is_told_for_a_while(handed_o
     bench.meet()
     bench.own()
     if handed_over:
-        bench.run(claims.TELL_S + 1.0)
+        bench.run(claimbook.TELL_S + 1.0)
         bench.book.hand_over(VIP, OTHER, bench.now)
         bench.want()
     bench.told.clear()
@@ -278,7 +277,7 @@ def test_few_addresses_are_told_of_for_a_while() -> None:
     bench.run(0.2)
     assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
     bench.run(5.0)
-    assert len(set(bench.told)) == claims.TOLD_AT_ONCE
+    assert len(set(bench.told)) == claimbook.TOLD_AT_ONCE
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -461,7 +460,7 @@ def test_ten_thousand_claims_keep_the_pace() -> None:
         bench.book.want(vip, bench.now, known=True)
     bench.book.handle_timer(bench.now)
     frames = len(bench.neighbours.frames)
-    assert frames <= claims.STEPS_AT_ONCE + 3, "the questions of one moment, and those that prove the link"
+    assert frames <= claimbook.STEPS_AT_ONCE + 3, "the questions of one moment, and those that prove the link"
     bench.run(1.0)
     assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
 
@@ -514,7 +513,7 @@ def lonely() -> Bench:
 
 def test_a_gateway_that_went_away_does_not_keep_the_last_member_silent() -> None:
     bench = lonely()
-    bench.run(claims.LONELY_S - 0.5)
+    bench.run(claimbook.LONELY_S - 0.5)
     bench.neighbours.notice(2, bench.reply(STRANGER_MAC, bytes([198, 18, 0, 9])), bench.now)
     assert not bench.answering()
     bench.run(1.0)
