@@ -16,7 +16,7 @@ members' questions are answered with a signature.
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 
-from announcer.layer2 import arp, signed
+from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.claimbook import ClaimBook
 from announcer.layer2.claims import Alarm, Announce, Changed, Reannounce, Silence
@@ -26,6 +26,7 @@ from announcer.layer2.gateways import Gateway
 from announcer.layer2.gratuitous import FRAMES_PER_S, Due, GratuitousSchedule
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.linkproof import CHECK_S, EXPECTED, LinkProof
+from announcer.layer2.members import MemberFrames
 from announcer.layer2.messages import (
     Add,
     Announced,
@@ -51,7 +52,7 @@ from announcer.layer2.messages import (
 from announcer.layer2.neighbours import Neighbours, Outgoing
 from announcer.layer2.requesters import Requester, Requesters
 from announcer.layer2.reunion import Reunion
-from announcer.layer2.signed import FLAG_GO, MAGIC, MARK, Kind, Signer, Trailer
+from announcer.layer2.signed import MAGIC, MARK, Kind, Signer
 from announcer.layer2.told import Told
 
 LEASE_S = 1.5
@@ -112,6 +113,13 @@ class ArpResponder:
         self._unproven: set[str] = set()
         self._requesters = Requesters()
         self._reunion = Reunion(self._neighbours, entropy)
+        self._members = MemberFrames(
+            neighbours=self._neighbours,
+            claims=self._claims,
+            questions=self._questions,
+            reunion=self._reunion,
+            requesters=self._requesters,
+        )
         self._alarmed: Told[tuple[bytes, bytes]] = Told(again_s=ALARM_S, most=MAX_ALARMED)
 
     def observe(self, now: float) -> bool:
@@ -278,17 +286,13 @@ class ArpResponder:
             if not success:
                 self._counts.drop(DropReason.ERROR, now)
             heard = arp.parse(request)
-            if not isinstance(heard, ArpFrame) or self._trailer(request) is not None:
+            if not isinstance(heard, ArpFrame) or self._members.trailer(request) is not None:
                 continue
             # Not `now`: this process may have stood still since.
             self._neighbours.notice(interface, heard, self._unsettled_since)
             self._requesters.hear(interface, heard, now)
             if heard.sender_ip == address:
-                self._hear_unproven(interface, heard, now)
-
-    def _trailer(self, frame: bytes) -> Trailer | None:
-        """What marks the frame as a member's; before we know which member this is, nothing does."""
-        return signed.read(frame) if self._neighbours.signer is not None else None
+                self._members.hear_unproven(interface, heard, now)
 
     def read_failed(self, now: float) -> None:
         """Take note that a frame could not be read."""
@@ -401,116 +405,32 @@ class ArpResponder:
         if isinstance(heard, DropReason):
             return heard
         self._neighbours.notice(interface, heard, now)
-        trailer = self._trailer(frame)
+        trailer = self._members.trailer(frame)
         if trailer is not None:
             self.busy = True
             if trailer.kind is Kind.QUESTION:
-                return self._answer_question(interface, frame, reply, trailer, now)
-            self._receive_signed(interface, heard, trailer, now)
-            return DropReason.SIGNED
+                reply = self._members.answer(
+                    self._interfaces[interface],
+                    frame,
+                    reply,
+                    trailer,
+                    now,
+                    lives=now <= self._renewed + self._lease_s,
+                )
+            else:
+                self._members.receive(interface, heard, trailer, now)
+                reply = DropReason.SIGNED
+            if isinstance(reply, DropReason):
+                self._follow(now)
+            return reply
         if heard.operation == arp.REPLY:
             self.busy = True
             self._neighbours.hear(interface, heard, now)
-            self._hear_unproven(interface, heard, now)
+            self._members.hear_unproven(interface, heard, now)
             self._follow(now)
         if isinstance(reply, DropReason):
             self._requesters.hear(interface, heard, now)
         return reply
-
-    def _answer_question(
-        self, interface: int, frame: bytes, reply: bytes | DropReason, trailer: Trailer, now: float
-    ) -> bytes | DropReason:
-        """Answer a member's question with a signature: for an address announced here, or for ourselves."""
-        target = arp.target_ip(frame)
-        at_home = self._neighbours.is_home(interface, target)
-        if isinstance(reply, bytes):
-            go = at_home and self._claims.asked(target, trailer, now)
-            return self._sign_answer(reply, trailer, flags=FLAG_GO if go else 0)
-        if reply is not DropReason.NOT_ANNOUNCED:
-            return reply
-        view = self._interfaces[interface]
-        own = {address.packed for address in view.addresses}
-        if target not in own:
-            if at_home:
-                self._claims.asked(target, trailer, now)
-                self._follow(now)
-            return reply
-        if now > self._renewed + self._lease_s:
-            # Whoever decides here stands still: this member does not live as those who ask mean it.
-            return reply
-        reply = arp.answer(frame, view.mac, own)
-        return reply if isinstance(reply, DropReason) else self._sign_answer(reply, trailer)
-
-    def _sign_answer(self, reply: bytes, question: Trailer, *, flags: int = 0) -> bytes:
-        signer, answer = self._neighbours.signer, arp.parse(reply)
-        assert signer is not None
-        assert isinstance(answer, ArpFrame)
-        return signer.sign(answer, Kind.ANSWER, flags=flags, nonce=question.proof)
-
-    def _receive_signed(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
-        if trailer.kind is Kind.ANSWER:
-            self._receive_answer(interface, heard, trailer, now)
-        else:
-            self._receive_news(interface, heard, trailer, now)
-        self._follow(now)
-
-    def _receive_answer(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
-        """Somebody answers as a member: only what covers one of our questions that is open counts as such."""
-        signer = self._neighbours.signer
-        assert signer is not None
-        address, name = heard.sender_ip, trailer.name
-        lost, asked = self._reunion.nonce(name), self._questions.nonce(name)
-        reunited = lost is not None and signer.verifies(heard, trailer, lost)
-        vouched = asked is not None and signer.verifies(heard, trailer, asked)
-        claimed = self._neighbours.is_home(interface, address) and any(
-            signer.verifies(heard, trailer, nonce) for nonce in self._claims.nonces(address, name)
-        )
-        if reunited or vouched or claimed:
-            self._neighbours.prove(interface, heard, now)
-        else:
-            self._neighbours.hear(interface, heard, now)
-            # A member's covers a question that is no longer open: it was late, or asked on two interfaces.
-            if not self._neighbours.is_at(interface, name, heard.sender_mac):
-                self._hear_unproven(interface, heard, now)
-        if reunited and self._reunion.answered(name):
-            self._claims.cut_ended(now)
-        if vouched:
-            self._questions.answered(name)
-        elif claimed:
-            self._claims.answered(address, name, now, go=bool(trailer.flags & FLAG_GO))
-
-    def _receive_news(self, interface: int, heard: ArpFrame, trailer: Trailer, now: float) -> None:
-        """Somebody tells as a member where it is, what it announces or what it offers."""
-        signer = self._neighbours.signer
-        assert signer is not None
-        if not signer.verifies(heard, trailer):
-            self._hear_unproven(interface, heard, now)
-            return
-        address, name = heard.sender_ip, trailer.name
-        at_home = self._neighbours.is_home(interface, address)
-        if trailer.kind is not Kind.HELLO:
-            self._neighbours.meet([name], now)
-        match trailer.kind:
-            case Kind.HELLO:
-                welcome = bool(trailer.flags & FLAG_GO)
-                self._neighbours.hello(interface, name, heard, welcome=welcome, now=now)
-            case Kind.ANNOUNCEMENT if at_home:
-                self._requesters.share(address)
-                self._claims.announced(address, trailer, now)
-            case Kind.OFFER if at_home:
-                self._claims.offered(address, trailer, now)
-            case _:
-                pass
-
-    def _hear_unproven(self, interface: int, heard: ArpFrame, now: float) -> None:
-        """Somebody says that it has an address, without a signature of one of our keys: a host, or a speaker with another
-        ring secret. Both are strangers."""
-        if not self._neighbours.is_home(interface, heard.sender_ip):
-            return
-        if heard.operation == arp.REPLY:
-            self._claims.answered_unsigned(heard, now)
-        else:
-            self._claims.announced_unsigned(heard)
 
     def _make_known(self, address: bytes, index: int, now: float) -> None:
         """Tell everybody on the interface, and those one by one who are known to have use for it."""
