@@ -10,4 +10,4 @@ class ResponderError(AnnouncerError):
 
 
 class MessageError(AnnouncerError):
-    """A message between the speaker and its responder does not follow announcer/layer2/messages.py."""
+    """A message between the speaker and its responder does not follow announcer/layer2/encoding.py."""

@@ -17,11 +17,8 @@ from typing import NamedTuple
 
 from announcer.errors import MessageError, ResponderError
 from announcer.layer2.claims import ANYONE
-from announcer.layer2.messages import (
+from announcer.layer2.encoding import (
     MAX_MESSAGE,
-    Exited,
-    LeaseExpired,
-    ResponderEvent,
     decode_events,
     encode_add,
     encode_ask,
@@ -32,6 +29,7 @@ from announcer.layer2.messages import (
     encode_remove,
     encode_renew,
 )
+from announcer.layer2.messages import Exited, LeaseExpired, ResponderEvent
 from announcer.layer2.signed import claim_key, name_hash
 
 _EVENTS_A_CALL = 1_024

@@ -18,9 +18,10 @@ from time import monotonic
 from typing import Final
 
 from announcer.layer2 import privileges
+from announcer.layer2.encoding import MAX_MESSAGE, decode_command, encode_events
 from announcer.layer2.gateways import read_gateways
 from announcer.layer2.interfaces import DEFAULT_EXCLUDE, InterfaceView, compile_exclude
-from announcer.layer2.messages import MAX_MESSAGE, Exited, decode_command, encode_events
+from announcer.layer2.messages import Exited
 from announcer.layer2.netlink import RouteSocket
 from announcer.layer2.responder import ArpResponder
 

@@ -4,10 +4,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from announcer.errors import MessageError
-from announcer.layer2 import arp, messages
+from announcer.layer2 import arp, encoding
 from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.interfaces import InterfaceView, LinkTable
-from announcer.layer2.messages import Add
+from announcer.layer2.messages import Add, Counters
 from announcer.layer2.netlink import Inconsistent, LinkMonitor, parse
 from announcer.layer2.responder import ArpResponder
 
@@ -71,7 +71,7 @@ def test_core_counts_every_frame_once(arrivals: list[tuple[int, bytes, bool]]) -
     core.handle_timer(200.0)
     core.take_outputs()
     core.handle_timer(200.0)
-    counted = [event for event in core.take_outputs() if isinstance(event, messages.Counters)]
+    counted = [event for event in core.take_outputs() if isinstance(event, Counters)]
     dropped = sum(counted[-1].drops.values()) if counted else 0
     assert answered + dropped == len(arrivals)
 
@@ -109,7 +109,7 @@ def test_netlink_takes_any_bodies(data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_messages_decode_or_are_refused(data: bytes) -> None:
-    for decode in (messages.decode_command, messages.decode_events):
+    for decode in (encoding.decode_command, encoding.decode_events):
         try:
             decode(data)
         except MessageError:

@@ -8,12 +8,12 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from announcer.errors import ResponderError
-from announcer.layer2 import messages
+from announcer.layer2 import encoding
 from announcer.layer2.claims import ANYONE
+from announcer.layer2.encoding import MAX_MESSAGE
 from announcer.layer2.handle import Responder
 from announcer.layer2.launch import require_raw_sockets
 from announcer.layer2.messages import (
-    MAX_MESSAGE,
     Add,
     Announced,
     Command,
@@ -44,7 +44,7 @@ class Other:
         received = []
         while True:
             try:
-                received.append(messages.decode_command(self.link.recv(MAX_MESSAGE)))
+                received.append(encoding.decode_command(self.link.recv(MAX_MESSAGE)))
             except BlockingIOError:
                 return received
 
@@ -56,7 +56,7 @@ class Other:
         ]
 
     def tell(self, *events: ResponderEvent) -> None:
-        for message in messages.encode_events(events):
+        for message in encoding.encode_events(events):
             self.link.send(message)
 
 

@@ -11,15 +11,9 @@ import pytest
 
 from announcer.layer2 import arp, process
 from announcer.layer2.arp import ArpFrame
+from announcer.layer2.encoding import MAX_MESSAGE, decode_events, encode_add, encode_remove, encode_renew
 from announcer.layer2.interfaces import InterfaceView
-from announcer.layer2.messages import (
-    MAX_MESSAGE,
-    LeaseExpired,
-    decode_events,
-    encode_add,
-    encode_remove,
-    encode_renew,
-)
+from announcer.layer2.messages import LeaseExpired
 from announcer.layer2.responder import LEASE_S
 
 VIEW = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.1/16"),))

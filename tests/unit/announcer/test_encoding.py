@@ -5,14 +5,13 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 import pytest
 
 from announcer.errors import MessageError
-from announcer.layer2 import messages
+from announcer.layer2 import encoding
 from announcer.layer2.arp import DropReason
 from announcer.layer2.claims import Reason, State
+from announcer.layer2.encoding import MAX_ADDRESSES, MAX_MESSAGE
 from announcer.layer2.evidence import Answer
 from announcer.layer2.interfaces import MAX_INTERFACES, InterfaceView
 from announcer.layer2.messages import (
-    MAX_ADDRESSES,
-    MAX_MESSAGE,
     Add,
     AddressCounters,
     Announced,
@@ -47,9 +46,9 @@ ETH0 = InterfaceView(
 
 
 def there_and_back(events: list[ResponderEvent]) -> list[ResponderEvent]:
-    encoded = messages.encode_events(events)
+    encoded = encoding.encode_events(events)
     assert all(0 < len(message) <= MAX_MESSAGE for message in encoded)
-    return [event for message in encoded for event in messages.decode_events(message)]
+    return [event for message in encoded for event in encoding.decode_events(message)]
 
 
 @pytest.mark.parametrize(
@@ -97,13 +96,13 @@ def test_events_keep_their_order() -> None:
 
 def test_ten_thousand_addresses() -> None:
     addresses = [(VIP + offset).packed for offset in range(10_000)]
-    added = messages.encode_add(addresses, epoch=2, at=1.5)
+    added = encoding.encode_add(addresses, epoch=2, at=1.5)
     assert [address for _, part in added for address in part] == addresses
     for message, part in added:
         assert len(message) <= MAX_MESSAGE
-        assert messages.decode_command(message) == Add(2, 1.5, tuple(part))
+        assert encoding.decode_command(message) == Add(2, 1.5, tuple(part))
     events: list[ResponderEvent] = [Announced(VIP + offset, "eth0", 1.0) for offset in range(10_000)]
-    assert len(messages.encode_events(events)) < 10
+    assert len(encoding.encode_events(events)) < 10
     assert there_and_back(events) == events
     events = [
         ClaimChanged(VIP + offset, State.CONFLICTED, Reason.STRANGER_ANSWERS, b"", ETH0.mac)
@@ -127,36 +126,36 @@ def test_every_interface_with_every_address_fits_one_message() -> None:
 
 
 def test_commands_about_members_and_claims() -> None:
-    introduced = messages.encode_introduce("n1", [b"k" * 32, b""], epoch=1, at=2.0)
-    assert messages.decode_command(introduced) == Introduce(1, 2.0, "n1", (b"k" * 32, b""))
-    ((told, names),) = messages.encode_members([b"abcd", b"efgh"], alive=False, epoch=1, at=2.0)
-    assert messages.decode_command(told) == Members(1, 2.0, alive=False, names=tuple(names))
-    ((given, part),) = messages.encode_hand_over([VIP.packed], to=b"abcd", epoch=1, at=2.0)
-    assert messages.decode_command(given) == HandOver(1, 2.0, b"abcd", tuple(part))
-    ((added, part),) = messages.encode_add([VIP.packed], known=True, epoch=1, at=2.0)
-    assert messages.decode_command(added) == Add(1, 2.0, tuple(part), known=True)
-    asked = messages.encode_ask(b"abcd", VIP.packed, epoch=1, at=2.0)
-    assert messages.decode_command(asked) == Ask(1, 2.0, b"abcd", VIP.packed)
-    paced = messages.encode_pace(50_000, epoch=1, at=2.0)
-    assert messages.decode_command(paced) == Pace(1, 2.0, 50_000)
+    introduced = encoding.encode_introduce("n1", [b"k" * 32, b""], epoch=1, at=2.0)
+    assert encoding.decode_command(introduced) == Introduce(1, 2.0, "n1", (b"k" * 32, b""))
+    ((told, names),) = encoding.encode_members([b"abcd", b"efgh"], alive=False, epoch=1, at=2.0)
+    assert encoding.decode_command(told) == Members(1, 2.0, alive=False, names=tuple(names))
+    ((given, part),) = encoding.encode_hand_over([VIP.packed], to=b"abcd", epoch=1, at=2.0)
+    assert encoding.decode_command(given) == HandOver(1, 2.0, b"abcd", tuple(part))
+    ((added, part),) = encoding.encode_add([VIP.packed], known=True, epoch=1, at=2.0)
+    assert encoding.decode_command(added) == Add(1, 2.0, tuple(part), known=True)
+    asked = encoding.encode_ask(b"abcd", VIP.packed, epoch=1, at=2.0)
+    assert encoding.decode_command(asked) == Ask(1, 2.0, b"abcd", VIP.packed)
+    paced = encoding.encode_pace(50_000, epoch=1, at=2.0)
+    assert encoding.decode_command(paced) == Pace(1, 2.0, 50_000)
     for broken in (introduced[:-1] + b"\x05", asked[:-4], given[:13]):
         with pytest.raises(MessageError):
-            messages.decode_command(broken)
+            encoding.decode_command(broken)
 
 
 def test_commands() -> None:
     packed = VIP.packed
-    assert messages.decode_command(messages.encode_renew(epoch=1, at=2.5)) == Renew(1, 2.5)
-    ((message, part),) = messages.encode_remove([packed], epoch=1, at=2.5)
-    assert messages.decode_command(message) == Remove(1, 2.5, (packed,))
+    assert encoding.decode_command(encoding.encode_renew(epoch=1, at=2.5)) == Renew(1, 2.5)
+    ((message, part),) = encoding.encode_remove([packed], epoch=1, at=2.5)
+    assert encoding.decode_command(message) == Remove(1, 2.5, (packed,))
     assert part == [packed]
-    assert messages.encode_add([], epoch=1, at=2.5) == []
+    assert encoding.encode_add([], epoch=1, at=2.5) == []
 
 
 @pytest.mark.parametrize("message", [b"", b"\x01", b"\x02" + bytes(12) + b"abc", b"\x63" + bytes(12)])
 def test_what_is_no_command_is_refused(message: bytes) -> None:
     with pytest.raises(MessageError):
-        messages.decode_command(message)
+        encoding.decode_command(message)
 
 
 @pytest.mark.parametrize(
@@ -164,4 +163,4 @@ def test_what_is_no_command_is_refused(message: bytes) -> None:
 )
 def test_what_is_no_event_is_refused(message: bytes) -> None:
     with pytest.raises(MessageError):
-        messages.decode_events(message)
+        encoding.decode_events(message)
