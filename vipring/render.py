@@ -155,19 +155,31 @@ def _announcement(known: Announcement) -> str:
     return f"not announcing: {sentences.get(known.reason, known.reason)}"
 
 
+_WHY_ASKED: Final = {
+    "fenced": "this node stood still, and another may have it by now",
+    "holderSilent": "the member that held it does not answer for it any more",
+    "linkNotProven": "nobody at all answers on its segment; is the link of this node cut?",
+    "linkDown": "the link to the segment of this address is down on this node",
+}
+_WHY_HELD: Final = {
+    "holderAnswers": "answers for it and has not let go",
+    "otherAnnounces": "announces it",
+    "otherAsks": "asks for it as well and ranks first",
+}
+
+
 def _claim(claim: ClaimStatus) -> str:
     """One sentence on a claim, with the moment since when it stands so."""
-    reasons = {
-        "linkNotProven": "nobody at all answers on its segment; is the link of this node cut?",
-        "linkDown": "the link to the segment of this address is down on this node",
-    }
+    asking = "asking the segment who answers for it"
     stranger = (
         f"answered by MAC {claim.mac}" if claim.mac else "the speaker's log names its MAC (foreignAnswer)"
     )
     sentences = {
         "announcing": "announcing",
-        "asking": f"asking the segment who answers for it: {reasons.get(claim.reason, claim.reason)}",
-        "held": f"held: {claim.holder or 'another'} answers for it and has not let go ({claim.reason})",
+        "asking": f"{asking}: {_WHY_ASKED.get(claim.reason, claim.reason)}"
+        if claim.reason != "wanted"
+        else asking,
+        "held": f"held: {claim.holder or 'another'} {_WHY_HELD.get(claim.reason, 'has it')} ({claim.reason})",
         "handingOver": f"handing over to {claim.holder or 'whoever asks'}, answering until it announces",
         "conflicted": f"conflicted: something that is no speaker answers for it, {stranger}",
     }

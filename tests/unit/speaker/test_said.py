@@ -38,8 +38,7 @@ class Recorder:
         return True
 
 
-@pytest.fixture
-def speaker() -> Speaker:
+def alone() -> Speaker:
     """The elected owner of an address, alone."""
     made = Speaker(SpeakerOptions(node_name="n1"), cast("Responder", Process()))
     decider = made.state.decider
@@ -50,6 +49,12 @@ def speaker() -> Speaker:
     decider.set_slice(piece("web", "n1"))
     made._perform(decider.take(1.0))
     return made
+
+
+@pytest.fixture
+def speaker() -> Speaker:
+    """The elected owner of an address, alone."""
+    return alone()
 
 
 async def shown(speaker: Speaker) -> dict[str, Any]:
