@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -66,19 +67,26 @@ def announcers(record: FrameRecord, vip: str, *, since: float, until: float = fl
     )
 
 
-def back_s(record: FrameRecord, vips: Iterable[str], gone: Collection[str], *, since: float) -> float | None:
-    """How long after `since` each of the VIPs had been announced by a MAC address that is not `gone`, seconds.
+def back_s(record: FrameRecord, owners: Mapping[str, str], *, since: float) -> float | None:
+    """How long after `since` each of the VIPs had been announced, seconds; None when one was not.
 
-    None when one was not. A VIP that nobody of `gone` owned is not to be asked for.
+    `owners` are those at `since`. What a VIP's own owner announces counts once it has asked for it again: till then it may
+    say what it said before.
     """
     first: dict[str, float] = {}
+    asked: set[str] = set()
     for frame in record.frames:
-        if frame.kind == "announcement" and frame.at >= since and frame.mac not in gone:
+        if frame.at < since:
+            continue
+        if frame.kind == "probe" and frame.mac == owners.get(frame.target):
+            asked.add(frame.target)
+        elif frame.kind == "announcement" and (
+            frame.sender in asked or frame.mac != owners.get(frame.sender)
+        ):
             first.setdefault(frame.sender, frame.at)
-    wanted = list(vips)
-    if any(vip not in first for vip in wanted):
+    if any(vip not in first for vip in owners):
         return None
-    return max((first[vip] - since for vip in wanted), default=0.0)
+    return max((first[vip] - since for vip in owners), default=0.0)
 
 
 def moved(
@@ -90,15 +98,35 @@ def moved(
     )
 
 
-def strays(record: FrameRecord, owners: Mapping[str, str], *, since: float) -> int:
+def misplaced(
+    record: FrameRecord, right: Mapping[str, str], before: Mapping[str, str], *, until: float
+) -> tuple[str, ...]:
+    """The VIPs that another MAC address than the right one announced last; `before` had those that nobody announced."""
+    last = dict(before)
+    for frame in record.frames:
+        if frame.kind == "announcement" and frame.at <= until:
+            last[frame.sender] = frame.mac
+    return tuple(vip for vip, mac in right.items() if last.get(vip) != mac)
+
+
+def strays(
+    record: FrameRecord, owners: Mapping[str, str], *, since: float, stalls: Iterable[float] = ()
+) -> int:
     """Frames that said of a VIP that its former owner has it, after another announced it and before that one asked again
-    or was offered it."""
+    or was offered it.
+
+    After each of the `stalls` (when they began) it has to ask for what another announced last, whatever it asked before.
+    """
     count = 0
     taken: set[str] = set()
     settled: set[str] = set()
+    later = deque(sorted(stalls))
     for frame in record.frames:
+        while later and later[0] <= frame.at:
+            later.popleft()
+            settled.clear()
         vip = frame.target if frame.kind == "probe" else frame.sender
-        if frame.at < since or vip not in owners or vip in settled:
+        if frame.at < since or vip not in owners:
             continue
         mine = frame.mac == owners[vip]
         if not mine and frame.kind == "announcement":
@@ -107,6 +135,45 @@ def strays(record: FrameRecord, owners: Mapping[str, str], *, since: float) -> i
             frame.kind == "probe" if mine else (frame.kind, frame.to) == ("offer", owners[vip])
         ):
             settled.add(vip)
+        elif mine and vip in settled:
+            if frame.kind == "announcement":
+                taken.discard(vip)
         elif mine and vip in taken:
             count += 1
     return count
+
+
+def out_of_turn(
+    record: FrameRecord, vips: Collection[str], *, since: float, until: float = float("inf")
+) -> int:
+    """Announcements from `since` on by which a MAC address repeated one of the VIPs before it had announced each of those
+    that it announces until `until` once."""
+    said = [
+        frame
+        for frame in record.frames
+        if frame.kind == "announcement" and frame.sender in vips and since <= frame.at <= until
+    ]
+    wanted: dict[str, set[str]] = {}
+    for frame in said:
+        wanted.setdefault(frame.mac, set()).add(frame.sender)
+    begun: dict[str, set[str]] = {mac: set() for mac in wanted}
+    count = 0
+    for frame in said:
+        count += frame.sender in begun[frame.mac] and begun[frame.mac] != wanted[frame.mac]
+        begun[frame.mac].add(frame.sender)
+    return count
+
+
+def most_in_a_second(record: FrameRecord, vips: Collection[str], *, since: float) -> int:
+    """The most frames that one MAC address sent of its own accord within a second, from `since` on: announcements of
+    the VIPs, and requests with one of them as sender."""
+    most = 0
+    recent: dict[str, deque[float]] = {}
+    for frame in record.frames:
+        if frame.kind in ("announcement", "request") and frame.sender in vips and frame.at >= since:
+            times = recent.setdefault(frame.mac, deque())
+            times.append(frame.at)
+            while times[0] <= frame.at - 1.0:
+                times.popleft()
+            most = max(most, len(times))
+    return most

@@ -33,9 +33,11 @@ class Evidence:
     frames: frames.FrameRecord | None = None
     neighbour: neighbours.NeighbourRecord | None = None
     owned: Mapping[str, str] = field(default_factory=dict)
-    """The node that owned each address while every node was up, of all addresses."""
+    """The node that has to own each address while every node is up, by the election (chaos/gather.py)."""
     right: Mapping[str, str] = field(default_factory=dict)
-    """The node that owns each of the addresses that the observer asks for once all is at rest."""
+    """The same once all is at rest after the fault."""
+    stalls: Sequence[float] = ()
+    """When a victim began to stand still, each time."""
 
     @property
     def macs(self) -> Mapping[str, str]:
@@ -112,7 +114,12 @@ def _settled(evidence: Evidence, run: Run) -> Run:
     if not evidence.right:
         return run
     macs, since = evidence.macs, evidence.fault
-    reached = [owners.alone_since(evidence.observer, vip, macs[node]) for vip, node in evidence.right.items()]
+    asked = set(evidence.observer.vips)
+    reached = [
+        owners.alone_since(evidence.observer, vip, macs[node])
+        for vip, node in evidence.right.items()
+        if vip in asked
+    ]
     known = [at for at in reached if at is not None]
     settled_s = max(0.0, max(known) - since) if len(known) == len(reached) else None
     neighbour_s: float | None = None
@@ -124,16 +131,23 @@ def _settled(evidence: Evidence, run: Run) -> Run:
 
 
 def _from_frames(evidence: Evidence, run: Run) -> Run:
-    """What the packet record says of the victims' addresses."""
-    if evidence.frames is None or evidence.comes_back:
+    """What the packet record says: who announced what at last, and where that is no return, of the way there."""
+    if evidence.frames is None:
         return run
-    macs, since = evidence.macs, evidence.fault
-    owned = {vip: macs[node] for vip, node in evidence.owned.items() if node in evidence.victims}
+    macs, since, until = evidence.macs, evidence.fault, evidence.end
+    owned = {vip: macs[node] for vip, node in evidence.owned.items()}
+    if evidence.right:
+        right = {vip: macs[node] for vip, node in evidence.right.items()}
+        misplaced = frames.misplaced(evidence.frames, right, owned, until=until)
+        run = msgspec.structs.replace(run, misplaced=len(misplaced))
+    if evidence.comes_back:
+        return run
+    hit = {vip: mac for vip, mac in owned.items() if evidence.owned[vip] in evidence.victims}
     return msgspec.structs.replace(
         run,
-        back_s=frames.back_s(evidence.frames, owned, set(owned.values()), since=since),
-        strays=frames.strays(evidence.frames, owned, since=since),
-        moves=len(frames.moved(evidence.frames, owned, since=since, until=evidence.end)),
+        back_s=frames.back_s(evidence.frames, hit, since=since),
+        strays=frames.strays(evidence.frames, hit, since=since, stalls=evidence.stalls),
+        moves=len(frames.moved(evidence.frames, owned, since=since, until=until)),
     )
 
 

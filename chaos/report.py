@@ -24,7 +24,9 @@ _LABELS = {
     "whole_s": "last echo lost after",
     "strays": "stray frames",
     "moves": "addresses moved",
+    "misplaced": "wrong owners at last",
     "calm_writes": "API writes at rest",
+    "rest_writes": "API writes afterwards",
 }
 
 _ALWAYS = FIGURES[:8]

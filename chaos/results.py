@@ -46,7 +46,8 @@ class Run(msgspec.Struct, frozen=True):
     variant: str = ""
     """Which of its forms the scenario had."""
     back_s: float | None = None
-    """Packet record: by then another node had announced every address of the victims, those not asked for too."""
+    """Packet record: by then every address of the victims had been announced by another node, or by its owner that had
+    asked for it again; those that the observer does not ask for too."""
     silent_s: float | None = None
     """The longest time for which nobody answered for one and the same address."""
     settled_s: float | None = None
@@ -61,9 +62,13 @@ class Run(msgspec.Struct, frozen=True):
     """Packet record: frames by which a victim claimed an address after another had announced it and before it asked again
     or was offered it by that one."""
     moves: int | None = None
-    """Packet record: addresses of the victims that another node announced."""
+    """Packet record: addresses that a node other than their owner announced."""
+    misplaced: int | None = None
+    """Packet record: addresses whose last announcement is not of the node that the election names."""
     calm_writes: int | None = None
     """Writes of vipring to the API (Leases excepted) while all was at rest before the fault."""
+    rest_writes: int | None = None
+    """The same for two seconds once all is at rest again; None where that was not counted."""
     writes: dict[str, int] = {}
     """The same for the time from the fault on, by what they were."""
     facts: dict[str, float] = {}
@@ -129,7 +134,9 @@ FIGURES = (
     "whole_s",
     "strays",
     "moves",
+    "misplaced",
     "calm_writes",
+    "rest_writes",
 )
 """The figures of a summary, in the order of the table; those of a scenario alone follow."""
 

@@ -33,6 +33,11 @@ SETTLE_S: Final = 90.0
 CALM_S: Final = 2.0
 """At rest means: for so long no answer missing and one owner for each VIP, seconds."""
 
+REST_S: Final = 2.0
+"""So long after that nothing may be written to the API, seconds."""
+
+RESTS: Final = 5
+"""In so many runs of a lab, from the first on, this is waited for: it costs each of them a second."""
 
 FORGET_S: Final = 0.1
 """How often a cold client forgets its neighbour entry, seconds."""
@@ -61,8 +66,9 @@ async def run_scenario(scenario: Scenario, options: Options, say: Say) -> Result
     async with Lab(nodes=nodes, say=say, settings=scenario.settings) as lab:
         stage = Stage(lab)
         vips = await prepare(stage, scenario, options.services or scenario.services, say)
+        election = gather.Election(lab.api)
         for number in range(1, options.repeat + 1):
-            runs.append(await _Run(stage, scenario, options, vips, rng, number).play())
+            runs.append(await _Run(stage, election, scenario, options, vips, rng, number).play())
             say(run_line(number, runs[-1]))
     return results.conclude(
         Result(
@@ -113,6 +119,7 @@ class _Run:
     def __init__(
         self,
         stage: Stage,
+        election: gather.Election,
         scenario: Scenario,
         options: Options,
         vips: Sequence[str],
@@ -120,6 +127,7 @@ class _Run:
         number: int,
     ) -> None:
         self._stage = stage
+        self._election = election
         self._scenario = scenario
         self._options = options
         self._vips = vips
@@ -152,7 +160,8 @@ class _Run:
 
     async def _cast(self, recorder: instruments.Recorder) -> Scene:
         """Who owns what, what the client asks through, and who is hit."""
-        owners = await _agreed(self._stage, self._vips)
+        await _agreed(self._stage, self._vips)
+        owners = await self._election.owners(self._stage.nodes, self._vips)
         vip = self._rng.choice(list(self._vips))
         others = [node for node in self._stage.nodes if node != owners[vip]]
         more = self._scenario.victims(len(self._stage.nodes)) - 1
@@ -177,13 +186,17 @@ class _Run:
             speakers=frozenset(stage.macs()) if scenario.impostors else None,
         )
         self._started.append(observer)
-        await _at_rest(stage, observer, watched, stage.nodes)
+        await _at_rest(stage, observer, _of(scene.owners, watched), stage.nodes)
         earlier = await writes.count(lab.api)
         if not scenario.keeps_backends:
             await stage.withdraw_backends(scene.victims)
         await scenario.before(stage, scene.victims[0])
         up = [node for node in stage.nodes if not (scenario.comes_back and node in scene.victims)]
-        await _at_rest(stage, observer, watched, up)
+        await _at_rest(stage, observer, _of(await self._election.owners(up, self._vips), watched), up)
+        off = scene.off | set(scene.victims if scenario.down_after else ())
+        # Now, since it would take the processor from those who are watched later.
+        left = [node for node in stage.nodes if node not in off]
+        scene.right = await self._election.owners(left, self._vips)
         calm = await _until_quiet(stage, earlier)
         probe, neighbour = await self._start_client(scene)
         await until(f"{scene.vip} is not answered steadily", _steady(probe), 30)
@@ -198,11 +211,14 @@ class _Run:
         run = msgspec.structs.replace(
             run,
             variant=scene.variant,
-            facts=scene.facts,
+            facts={**scene.facts, **run.facts},
             calm_writes=sum(writes.between(calm, before).values()),
             writes=writes.between(before, after),
         )
-        return results.judge(run, scenario.promise, scene.broken)
+        promise = dict(scenario.promise)
+        if not self._counts_rest:
+            promise.pop("rest_writes", None)
+        return results.judge(run, promise, scene.broken)
 
     async def _assess(
         self,
@@ -217,12 +233,13 @@ class _Run:
             scene.off.update(scene.victims)
         up = [node for node in stage.nodes if node not in scene.off]
         failure: str | None = None
-        right: dict[str, str] = {}
         try:
-            right = await _at_rest(stage, observer, scene.watched, up, probe=probe, fault=fault)
+            await _at_rest(stage, observer, _of(scene.right, scene.watched), up, probe=probe, fault=fault)
         except ChaosError as error:
             failure = str(error)
         end = time.monotonic()
+        await anyio.sleep(scenario.back_off_s)
+        calm = await writes.Calm.begin(stage.lab.api) if self._counts_rest else None
         for instrument in self._started:
             await instrument.stop()
         evidence = measure.Evidence(
@@ -240,9 +257,18 @@ class _Run:
             frames=scene.recorder.record(),
             neighbour=neighbour.record(),
             owned=scene.owners,
-            right=right,
+            right=scene.right,
+            stalls=tuple(scene.stalls),
         )
-        return measure.assess(evidence, failure=failure)
+        run = measure.assess(evidence, failure=failure)
+        run = msgspec.structs.replace(run, facts=dict(scenario.look(evidence)))
+        if calm is not None:
+            run = msgspec.structs.replace(run, rest_writes=await calm.end(REST_S))
+        return run
+
+    @property
+    def _counts_rest(self) -> bool:
+        return self._number <= RESTS
 
     async def _start_client(self, scene: Scene) -> tuple[instruments.Probe, instruments.Neighbour]:
         lab, scenario = self._stage.lab, self._scenario
@@ -275,20 +301,22 @@ def watched_of(scene: Scene) -> tuple[str, ...]:
     return tuple(sorted([scene.vip, *scene.rng.sample(hit, min(MAX_VIPS - 1, len(hit)))]))
 
 
-async def _agreed(stage: Stage, vips: Sequence[str]) -> dict[str, str]:
-    """Wait until all speakers name the same owner for each address; the owners."""
-    owners: dict[str, str] = {}
+def _of(owners: Mapping[str, str], watched: Sequence[str]) -> dict[str, str]:
+    """The owners of the addresses that the observer asks for."""
+    return {vip: owners[vip] for vip in watched}
+
+
+async def _agreed(stage: Stage, vips: Sequence[str]) -> None:
+    """Wait until all speakers name the same owner for each address."""
 
     async def agreed() -> bool:
         views = await stage.statuses(stage.nodes)
         named = [view.owners() for view in views.values()]
         if len(views) < len(stage.nodes) or any(one != named[0] for one in named):
             return False
-        owners.update({vip: node for vip, node in named[0].items() if node is not None and vip in vips})
-        return len(owners) == len(vips)
+        return all(named[0].get(vip) is not None for vip in vips)
 
     await until("the speakers do not agree on the owners", agreed, SETTLE_S)
-    return owners
 
 
 async def _until_quiet(stage: Stage, earlier: writes.Writes) -> writes.Writes:
@@ -326,27 +354,27 @@ def _steady(probe: instruments.Probe) -> Callable[[], Awaitable[bool]]:
 async def _at_rest(
     stage: Stage,
     observer: instruments.Observer,
-    vips: Sequence[str],
+    right: Mapping[str, str],
     up: Sequence[str],
     *,
     probe: instruments.Probe | None = None,
     fault: float = float("-inf"),
-) -> dict[str, str]:
-    """Wait until all speakers on `up` agree on ring and owners, the wire agrees with them, and no answer is missing.
+) -> None:
+    """Wait until the `right` owner of each VIP alone answers, all speakers on `up` agree on ring and owners, and no answer
+    is missing.
 
-    What was before `fault` (monotonic seconds) does not count as rest. Returns the owner of each VIP.
+    What was before `fault` (monotonic seconds) does not count as rest.
     """
-    settled: dict[str, str] = {}
     reason = "the observer has no record yet"
 
     async def rest() -> bool:
-        nonlocal reason, settled
+        nonlocal reason
         if time.monotonic() < fault + CALM_S:
             return False
         macs = stage.macs()
         settled = {vip: macs[mac] for vip, mac in observer.settled(CALM_S).items() if mac in macs}
         views = await stage.statuses(up)
-        reason = unrest(settled, views, vips, up)
+        reason = unrest(settled, views, right, up)
         if not reason and probe is not None and not probe.steady(CALM_S):
             reason = "answers are missing"
         return not reason
@@ -355,28 +383,27 @@ async def _at_rest(
         await until("not at rest", rest, SETTLE_S)
     except ChaosError:
         raise ChaosError(f"not at rest within {SETTLE_S:g} s: {reason}") from None
-    return settled
 
 
 def unrest(
     settled: Mapping[str, str],
     views: Mapping[str, SpeakerStatus],
-    vips: Sequence[str],
+    right: Mapping[str, str],
     up: Sequence[str],
 ) -> str:
-    """Why a cluster is not at rest, empty when it is."""
+    """Why a cluster is not at rest, empty when it is; `right` is who has to own each of the VIPs."""
     wanted = tuple(sorted(up))
     for node in wanted:
         if node not in views or not views[node].ready:
             return f"the speaker on {node} is not ready"
         if views[node].alive != wanted:
             return f"{node} sees {', '.join(views[node].alive)} alive"
-    for vip in vips:
+    for vip, owner in right.items():
         if vip not in settled:
             return f"{vip} has not had one owner for {CALM_S:g} s"
+        if settled[vip] != owner:
+            return f"{settled[vip]} answers for {vip}, which {owner} has to own"
         for node in wanted:
-            if views[node].owner(vip) != settled[vip]:
-                return (
-                    f"{settled[vip]} answers for {vip}, but {node} says that {views[node].owner(vip)} owns it"
-                )
+            if views[node].owner(vip) != owner:
+                return f"{owner} answers for {vip}, but {node} says that {views[node].owner(vip)} owns it"
     return ""

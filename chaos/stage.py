@@ -55,13 +55,15 @@ class Scene:
     vip: str
     """What the client asks through."""
     owners: Mapping[str, str]
-    """Who owned each address while every node was up."""
+    """Who has to own each address while every node is up, by the election."""
     victims: tuple[str, ...]
     """The nodes that are hit; the first owns `vip`."""
     lasts_s: float
     """How long the fault lasts, seconds; 0 where that has no meaning."""
     recorder: instruments.Recorder
     """The packet record so far."""
+    right: Mapping[str, str] = field(default_factory=dict)
+    """The same for the time after the fault."""
     watched: tuple[str, ...] = ()
     """The addresses that the observer asks for."""
     off: set[str] = field(default_factory=set)
@@ -70,6 +72,8 @@ class Scene:
     """Nodes whose backends are out of service for this run."""
     variant: str = ""
     """Which of its forms this run of the scenario had."""
+    stalls: list[float] = field(default_factory=list)
+    """When a part of a victim's speaker began to stand still, each time, monotonic seconds."""
     programs: dict[str, Process] = field(default_factory=dict)
     """What the scenario has running in the lab, by name."""
     facts: dict[str, float] = field(default_factory=dict)

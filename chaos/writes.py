@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import anyio
 import msgspec
 
 from chaos.install import NAMESPACE
@@ -47,3 +50,22 @@ async def count(api: ApiClient) -> Writes:
 def between(before: Writes, after: Writes) -> dict[str, int]:
     """What was written between two counts."""
     return {what: n - before.get(what, 0) for what, n in sorted(after.items()) if n > before.get(what, 0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """A time in which nothing changes, so that nothing is to be written."""
+
+    api: ApiClient
+    before: Writes
+    began: float
+
+    @classmethod
+    async def begin(cls, api: ApiClient) -> Calm:
+        """From now on. Raises ClusterError."""
+        return cls(api, await count(api), time.monotonic())
+
+    async def end(self, seconds: float) -> int:
+        """How much was written once it has lasted so long at least. Raises ClusterError."""
+        await anyio.sleep(max(0.0, self.began + seconds - time.monotonic()))
+        return sum(between(self.before, await count(self.api)).values())

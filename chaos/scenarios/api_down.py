@@ -15,6 +15,8 @@ from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.scenarios.power_off import power_off, power_on
 from chaos.stage import Stage, until
 
+_BACK_OFF_S = 35.0
+"""Who finds the API server away waits up to 30 s before he tries again."""
 _ADDED = "echo-after-the-outage"
 
 
@@ -86,6 +88,7 @@ SCENARIOS = (
         detected_by=frozenset({"memberDead"}),
         down_after=True,
         lasts_s=600.0,
+        back_off_s=_BACK_OFF_S,
         promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
         typical={"outage_s": 0.65},
     ),

@@ -5,8 +5,14 @@ from __future__ import annotations
 from chaos.lab.awkward import run
 from chaos.lab.plan import ROUTER, STRANGER
 from chaos.scenarios.model import ALWAYS, Scenario
-from chaos.scenarios.power_off import power_on
-from chaos.scenarios.segment import be_silent, flood, meddle, power_off_and_alarm, suppress
+from chaos.scenarios.segment import (
+    be_silent,
+    flood,
+    meddle,
+    power_off_and_alarm,
+    power_on_and_renew,
+    suppress,
+)
 from chaos.stage import Stage
 
 
@@ -21,7 +27,7 @@ async def _behind_a_cache(stage: Stage, node: str) -> float:
 
 async def _flood(stage: Stage, node: str) -> None:
     await flood(stage)
-    await power_on(stage, node)
+    await power_on_and_renew(stage, node)
 
 
 def _others(stage: Stage, node: str) -> list[str]:
@@ -44,7 +50,7 @@ async def _beside_kernels(stage: Stage, node: str) -> float:
 
 async def _clear_loopback(stage: Stage, node: str) -> None:
     await _addresses(stage, node, "del")
-    await power_on(stage, node)
+    await power_on_and_renew(stage, node)
 
 
 async def _beside_a_stranger(stage: Stage, node: str) -> float:
@@ -64,7 +70,7 @@ async def _gateway(stage: Stage, node: str) -> str:
 
 async def _be_silent(stage: Stage, node: str) -> None:
     await be_silent(stage)
-    await power_on(stage, node)
+    await power_on_and_renew(stage, node)
 
 
 _DETECTED_BY = frozenset({"memberDead", "memberLeft"})

@@ -25,21 +25,26 @@ _RESPONDER: Final[tuple[Part, ...]] = ("responder",)
 _BOTH: Final[tuple[Part, ...]] = ("speaker", "responder")
 
 
-async def _signal(stage: Stage, node: str, parts: Collection[Part], number: signal.Signals) -> float:
+async def _signal(stage: Stage, node: str, part: Part, number: signal.Signals) -> float:
     """Send a signal; the responder is the only process that a speaker starts."""
-    times = [await stage.lab.kill(node, "speaker", number, children=part == "responder") for part in parts]
-    return times[0]
+    return await stage.lab.kill(node, "speaker", number, children=part == "responder")
 
 
 async def stall(stage: Stage, node: str, parts: Collection[Part], seconds: float) -> float:
-    """Let parts of a node's speaker stand still; when that began. It may end of it, and be started again."""
-    began = await _signal(stage, node, parts, signal.SIGSTOP)
+    """Let parts of a node's speaker stand still; when that began. It may end of it, and be started again.
+
+    None of them stands still afterwards, also where another of them could not be stopped (LabError).
+    """
     try:
+        times = [await _signal(stage, node, part, signal.SIGSTOP) for part in parts]
+        stage.scene.stalls.append(times[0])
         await anyio.sleep(seconds)
     finally:
-        with anyio.CancelScope(shield=True), suppress(LabError):
-            await _signal(stage, node, parts, signal.SIGCONT)
-    return began
+        with anyio.CancelScope(shield=True):
+            for part in parts:
+                with suppress(LabError):
+                    await _signal(stage, node, part, signal.SIGCONT)
+    return times[0]
 
 
 def _fault(parts: Collection[Part]) -> Fault:

@@ -24,7 +24,7 @@ SCENARIOS = (
         after=renew_speaker,
         detected_by=_DETECTED_BY,
         forget_neighbour=True,
-        promise={**ALWAYS, "outage_s": 1.0},
+        promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
         typical={"outage_s": 0.65},
         in_tests=True,
     ),
@@ -34,6 +34,6 @@ SCENARIOS = (
         fault=_fault,
         after=renew_speaker,
         detected_by=_DETECTED_BY,
-        promise={**ALWAYS, "lost": 0},
+        promise={**ALWAYS, "back_s": 1.0, "lost": 0},
     ),
 )

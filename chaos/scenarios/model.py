@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from chaos.lab.settings import LabSettings
+from chaos.measure import Evidence
 from chaos.stage import Stage
 
 Act = Callable[[Stage, str], Awaitable[None]]
@@ -15,7 +16,11 @@ Fault = Callable[[Stage, str], Awaitable[float]]
 """Breaks one node of a lab (or all of `Stage.scene.victims`) and tells when, in seconds of the monotonic clock."""
 
 
-ALWAYS: Mapping[str, float] = {"two_owners_s": 0.5, "calm_writes": 0}
+Look = Callable[[Evidence], Mapping[str, float]]
+"""Figures of a scenario alone, from the records of a run."""
+
+
+ALWAYS: Mapping[str, float] = {"two_owners_s": 0.5, "misplaced": 0, "calm_writes": 0, "rest_writes": 0}
 """Promised whatever happens on a segment that is not cut: part of most scenarios' promises."""
 
 
@@ -26,6 +31,11 @@ async def nothing(_stage: Stage, _node: str) -> None:
 def one(_nodes: int) -> int:
     """A single victim."""
     return 1
+
+
+def unlooked(_evidence: Evidence) -> Mapping[str, float]:
+    """No figures."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,8 @@ class Scenario:
     fault: Fault
     before: Act = nothing
     after: Act = nothing
+    look: Look = unlooked
+    """What is taken from the records beside the figures of every run."""
     detected_by: frozenset[str]
     """Log events that mean: the ring knows."""
     comes_back: bool = False
@@ -75,8 +87,10 @@ class Scenario:
     """Of the lab; the number of nodes is not taken from here."""
     lasts_s: float = 0.0
     """How long the fault (or the absence before it) lasts where the command line says nothing; 0 where that has no meaning."""
+    back_off_s: float = 0.0
+    """How long speakers and controller may go without asking the API again once all else is at rest, seconds."""
     promise: Mapping[str, float] = field(default_factory=dict)
-    """Figures (fields of Run and Phases, or facts that the fault notes) and the highest value allowed in any run."""
+    """Figures (fields of Run and Phases, or facts that the fault notes or `look` finds) and the highest value allowed in any run."""
     typical: Mapping[str, float] = field(default_factory=dict)
     """The same for the median of the runs."""
     in_tests: bool = False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import anyio
 
+from chaos import frames
+from chaos.measure import Evidence
 from chaos.scenarios.model import ALWAYS, Scenario
 from chaos.stage import Stage, until
 
 _REMOVED_WITHIN_S = 90.0
+_PACE = 200
 
 
 async def power_off(stage: Stage, _node: str) -> float:
@@ -40,6 +44,19 @@ async def _until_removed(stage: Stage, node: str) -> float:
 
     await until(f"the endpoints on {node} are still there", removed, _REMOVED_WITHIN_S)
     return fault
+
+
+def turns(evidence: Evidence) -> Mapping[str, float]:
+    """Whether the heirs announced every address once before any of them twice, and how many frames one of them sent in a
+    second at most, from the packet record."""
+    if evidence.frames is None:
+        return {}
+    lost = {vip for vip, owner in evidence.owned.items() if owner in evidence.victims}
+    since, until = evidence.fault, evidence.end
+    return {
+        "out_of_turn": frames.out_of_turn(evidence.frames, lost, since=since, until=until),
+        "frames_in_a_second": frames.most_in_a_second(evidence.frames, lost, since=since),
+    }
 
 
 def _half(nodes: int) -> int:
@@ -87,7 +104,19 @@ SCENARIOS = (
         summary="the owner of 200 addresses loses power",
         services=200,
         one_owner=True,
-        promise=_SEVERAL,
+        look=turns,
+        promise={**_SEVERAL, "out_of_turn": 0},
+    ),
+    replace(
+        _OFF,
+        name="power-off-200-paced",
+        summary=f"the same with --gratuitous-rate={_PACE} on all speakers: each heir has more to say in a second than that",
+        speaker_flags=(f"--gratuitous-rate={_PACE}",),
+        services=200,
+        one_owner=True,
+        look=turns,
+        # A frame that the tap read late is a little nearer to the next ones.
+        promise={**_SEVERAL, "out_of_turn": 0, "frames_in_a_second": 1.05 * _PACE},
     ),
     replace(
         _OFF,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import anyio
 
@@ -52,11 +52,12 @@ def _long(*, everywhere: bool) -> Fault:
         address = await _new_service(stage)
         await _wait_until(began + 0.5 * stage.scene.lasts_s)
         other = stage.scene.rng.choice([name for name in stage.nodes if name not in (node, off)])
-        await stage.lab.kill(other, "speaker", signal.SIGTERM)
+        left = await stage.lab.kill(other, "speaker", signal.SIGTERM)
         await _wait_until(began + 0.75 * stage.scene.lasts_s)
         at = await stage.lab.power_off(off)
         await _wait_until(began + stage.scene.lasts_s)
-        _look(stage, node, off, address, (began, at, time.monotonic()))
+        look(stage, began, {other: left, off: at}, time.monotonic())
+        _look_at(stage, address, off, (began, at, time.monotonic()))
         for name in cut:
             if name != off:
                 await unblock(stage, name)
@@ -110,19 +111,24 @@ async def _new_service(stage: Stage) -> str:
     return address
 
 
-def _look(stage: Stage, node: str, off: str, address: str, times: tuple[float, float, float]) -> None:
-    """What the packet record says of the time of the cut."""
-    scene, (began, at, ended) = stage.scene, times
-    seen = scene.recorder.record()
+def look(stage: Stage, began: float, until: Mapping[str, float], ended: float) -> None:
+    """Note how many addresses moved in the cut: of whatever node, but of those in `until` (what was done to them) only up to
+    that time."""
+    scene, seen = stage.scene, stage.scene.recorder.record()
     macs = {name: mac for mac, name in stage.macs().items()}
+    scene.facts["moved_in_the_cut"] = sum(
+        len(frames.moved(seen, {vip: macs[owner]}, since=began, until=until.get(owner, ended)))
+        for vip, owner in scene.owners.items()
+    )
 
-    def of(owner: str) -> Collection[str]:
-        return [vip for vip, name in scene.owners.items() if name == owner]
 
-    moved = frames.moved(seen, dict.fromkeys(of(node), macs[node]), since=began, until=ended)
-    scene.facts["moved_in_the_cut"] = len(moved)
+def _look_at(stage: Stage, address: str, off: str, times: tuple[float, float, float]) -> None:
+    """What the packet record says of the new address and of those that lost their owner."""
+    scene, (began, at, ended) = stage.scene, times
+    seen, mac = scene.recorder.record(), stage.lab.node_mac(off)
     scene.facts["announcers_of_the_new"] = len(frames.announcers(seen, address, since=began, until=ended))
-    covered = frames.back_s(seen, of(off), {macs[off]}, since=at)
+    of_off = {vip: mac for vip, owner in scene.owners.items() if owner == off}
+    covered = frames.back_s(seen, of_off, since=at)
     scene.require(covered is not None, f"not every address of {off} was announced again inside the cut")
     if covered is not None:
         scene.facts["covered_s"] = covered

@@ -61,7 +61,7 @@ def test_of_a_run_to_its_end(passes: bool, scratch: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("what", ["test_lab.py", "test_responder.py"])
+@pytest.mark.parametrize("what", ["test_lab_containers.py", "test_responder.py"])
 def test_after_ctrl_c(scratch: Path, what: str) -> None:
     with start(scratch, f"tests/lab/{what}") as run:
         assert run.stdout is not None

@@ -60,10 +60,20 @@ def test_addresses_are_back_when_the_last_of_them_was_announced_by_another() -> 
         (100.6, "reply", B, OTHER),
         (100.7, "announcement", C, OTHER),
     )
-    assert frames.back_s(seen, [VIP], {A}, since=100.0) == pytest.approx(0.5)
-    assert frames.back_s(seen, [VIP, OTHER], {A}, since=100.0) == pytest.approx(0.7)
-    assert frames.back_s(seen, [VIP, "198.18.1.2"], {A}, since=100.0) is None
-    assert frames.back_s(seen, [], {A}, since=100.0) == 0.0
+    assert frames.back_s(seen, {VIP: A}, since=100.0) == pytest.approx(0.5)
+    assert frames.back_s(seen, {VIP: A, OTHER: A}, since=100.0) == pytest.approx(0.7)
+    assert frames.back_s(seen, {VIP: A, "198.18.1.2": A}, since=100.0) is None
+    assert frames.back_s(seen, {}, since=100.0) == 0.0
+
+
+def test_an_owner_has_its_address_back_when_it_announces_it_after_it_asked() -> None:
+    late = (100.1, "announcement", A, VIP)
+    again = [(100.4, "probe", A, VIP), (100.5, "announcement", A, VIP)]
+    assert frames.back_s(record((99.0, "probe", A, VIP), late), {VIP: A}, since=100.0) is None
+    assert frames.back_s(record(late, (100.4, "probe", B, VIP)), {VIP: A}, since=100.0) is None
+    assert frames.back_s(record(late, *again), {VIP: A}, since=100.0) == pytest.approx(0.5)
+    asked_for_another = [(100.4, "probe", A, OTHER), (100.5, "announcement", A, VIP)]
+    assert frames.back_s(record(*asked_for_another), {VIP: A, OTHER: A}, since=100.0) is None
 
 
 def test_who_announced_and_what_moved() -> None:
@@ -85,6 +95,63 @@ def test_strays_lie_between_anothers_announcement_and_the_own_question() -> None
     assert frames.strays(record(*before, *late, *offered), {VIP: A}, since=99.0) == 3
     assert frames.strays(record(*late, *asked), {VIP: A}, since=99.0) == 0, "nobody else announced it"
     assert frames.strays(record(*before, *late), {OTHER: A}, since=99.0) == 0
+
+
+def test_each_stall_has_to_be_followed_by_a_question_of_its_own() -> None:
+    first = [(100.1, "announcement", B, VIP), (100.5, "probe", A, VIP), (100.6, "reply", A, VIP)]
+    again = [(102.1, "announcement", B, VIP), (102.2, "reply", A, VIP), (102.3, "announcement", A, VIP)]
+    asked = [(102.4, "probe", A, VIP), (102.5, "announcement", A, VIP)]
+    seen = record(*first, *again, *asked)
+    assert frames.strays(seen, {VIP: A}, since=99.0, stalls=[100.0]) == 0, "one stall, and it asked after it"
+    assert frames.strays(seen, {VIP: A}, since=99.0, stalls=[100.0, 102.0]) == 2
+    assert frames.strays(record(*first, *asked), {VIP: A}, since=99.0, stalls=[102.0, 100.0]) == 0
+
+
+def test_what_an_owner_took_back_is_its_own_in_the_next_stall() -> None:
+    taken = (100.1, "announcement", B, VIP)
+    back = [(100.5, "probe", A, VIP), (100.6, "announcement", A, VIP)]
+    after = (102.2, "reply", A, VIP)
+    assert frames.strays(record(taken, *back, after), {VIP: A}, since=99.0, stalls=[100.0, 102.0]) == 0
+    held = (100.5, "probe", A, VIP)
+    assert frames.strays(record(taken, held, after), {VIP: A}, since=99.0, stalls=[100.0, 102.0]) == 1
+
+
+def test_the_last_announcement_says_whose_an_address_is() -> None:
+    seen = record(
+        (100.0, "announcement", A, VIP),
+        (101.0, "announcement", B, VIP),
+        (101.5, "reply", A, VIP),
+        (105.0, "announcement", C, VIP),
+    )
+    assert frames.misplaced(seen, {VIP: B}, {VIP: A}, until=104.0) == ()
+    assert frames.misplaced(seen, {VIP: A}, {VIP: A}, until=104.0) == (VIP,)
+    assert frames.misplaced(seen, {VIP: B}, {VIP: A}, until=106.0) == (VIP,)
+    assert frames.misplaced(seen, {OTHER: A}, {OTHER: A}, until=104.0) == (), "it stayed where it was"
+    assert frames.misplaced(seen, {OTHER: B}, {OTHER: A}, until=104.0) == (OTHER,), "and should not have"
+
+
+def test_every_address_has_its_first_turn_before_any_has_its_second() -> None:
+    both = {VIP, OTHER}
+    first = [(100.0, "announcement", B, VIP), (100.1, "announcement", B, OTHER)]
+    second = [(100.2, "announcement", B, VIP), (100.3, "announcement", B, OTHER)]
+    assert frames.out_of_turn(record(*first, *second), both, since=99.0) == 0
+    early = [(100.05, "announcement", B, VIP), (100.06, "announcement", B, VIP)]
+    assert frames.out_of_turn(record(first[0], *early, first[1]), both, since=99.0) == 2
+    assert frames.out_of_turn(record(first[0], *early, first[1]), {VIP}, since=99.0) == 0
+    assert frames.out_of_turn(record(first[0], *early, first[1]), both, since=99.0, until=100.08) == 0
+    others = [(100.05, "announcement", C, OTHER), (100.06, "announcement", C, OTHER)]
+    assert frames.out_of_turn(record(first[0], *others), both, since=99.0) == 0, "each has its own turns"
+
+
+def test_the_frames_of_one_node_in_a_second_are_counted() -> None:
+    steady = [(100 + number * 0.25, "announcement", B, VIP) for number in range(12)]
+    assert frames.most_in_a_second(record(*steady), {VIP}, since=99.0) == 4
+    beside = [(101.1, "announcement", C, VIP), (101.1, "reply", B, VIP), (101.1, "probe", B, VIP)]
+    assert frames.most_in_a_second(record(*steady[:5], *beside, *steady[5:]), {VIP}, since=99.0) == 4
+    directed = [(101.1, "request", B, VIP), (101.2, "request", B, VIP)]
+    assert frames.most_in_a_second(record(*steady[:5], *directed, *steady[5:]), {VIP}, since=99.0) == 6
+    assert frames.most_in_a_second(record(*steady), {OTHER}, since=99.0) == 0
+    assert frames.most_in_a_second(record(*steady), {VIP}, since=102.3) == 2
 
 
 def test_half_a_line_is_left_out_and_nonsense_refused() -> None:

@@ -165,6 +165,63 @@ def test_settled_misled_and_strays_are_taken_from_the_records() -> None:
     assert run.whole_s == pytest.approx(1.99)
 
 
+def tapped(*events: tuple[float, str, str, str]) -> frames.FrameRecord:
+    """Broadcasts: seconds after the fault, kind, node and VIP."""
+    return frames.FrameRecord(
+        tuple(
+            frames.Frame(
+                kind,
+                MAC[node],
+                "ff:ff:ff:ff:ff:ff",
+                "0.0.0.0" if kind == "probe" else vip,
+                "198.18.0.2" if kind == "reply" else vip,
+                FAULT + after,
+            )
+            for after, kind, node, vip in events
+        )
+    )
+
+
 def test_a_return_moves_addresses_on_purpose() -> None:
     run = power_off(victims=("n2",), owned={VIP: "n2"}, frames=frames.FrameRecord(), comes_back=True)
     assert (run.back_s, run.strays, run.moves) == (None, None, None)
+    assert run.misplaced is None, "nobody said whose it has to be"
+
+
+def test_addresses_of_any_node_count_as_moved() -> None:
+    owned = {VIP: "n2", "198.18.1.1": "n3", "198.18.1.2": "n1"}
+    seen = tapped((2.0, "announcement", "n1", "198.18.1.1"), (3.0, "announcement", "n3", "198.18.1.1"))
+    run = power_off(victims=("n2",), owned=owned, frames=seen)
+    assert run.moves == 1, "not one of the victim's"
+    assert power_off(victims=("n2",), owned=owned, frames=tapped()).moves == 0
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_who_announced_last_is_compared_with_the_election(comes_back: bool) -> None:
+    owned, right = {VIP: "n2", "198.18.1.1": "n3"}, {VIP: "n1", "198.18.1.1": "n3"}
+    moved = (1.99, "announcement", "n1", VIP)
+    fields = {"victims": ("n2",), "owned": owned, "right": right, "comes_back": comes_back}
+    assert power_off(frames=tapped(moved), **fields).misplaced == 0
+    assert power_off(frames=tapped(), **fields).misplaced == 1
+    wrong = (3.0, "announcement", "n1", "198.18.1.1")
+    assert power_off(frames=tapped(moved, wrong), **fields).misplaced == 1, "the observer did not ask for it"
+    late = (20.0, "announcement", "n2", VIP)
+    assert power_off(frames=tapped(moved, late), **fields).misplaced == 0, "after the end"
+
+
+def test_only_addresses_that_were_asked_for_can_be_seen_to_settle() -> None:
+    run = power_off(victims=("n2",), owned={VIP: "n2"}, right={VIP: "n1", "198.18.1.1": "n3"})
+    assert run.settled_s == pytest.approx(2.0)
+    assert power_off(victims=("n2",), owned={VIP: "n2"}, right={VIP: "n3"}).settled_s is None
+
+
+def test_a_stray_frame_after_a_later_stall_counts() -> None:
+    seen = tapped(
+        (0.5, "announcement", "n1", VIP),
+        (0.8, "probe", "n2", VIP),
+        (2.5, "announcement", "n1", VIP),
+        (2.8, "reply", "n2", VIP),
+    )
+    fields = {"victims": ("n2",), "owned": {VIP: "n2"}, "frames": seen}
+    assert power_off(stalls=(FAULT,), **fields).strays == 0
+    assert power_off(stalls=(FAULT, FAULT + 2.0), **fields).strays == 1

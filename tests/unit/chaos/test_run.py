@@ -23,7 +23,7 @@ def view(
 
 
 def reason(settled: dict[str, str], *views: SpeakerStatus) -> str:
-    return run.unrest(settled, {one.node: one for one in views}, [VIP], ["n2", "n1"])
+    return run.unrest(settled, {one.node: one for one in views}, {VIP: "n1"}, ["n2", "n1"])
 
 
 def test_at_rest() -> None:
@@ -37,6 +37,11 @@ def test_at_rest() -> None:
         ({VIP: "n1"}, [view("n1", ready=False), view("n2")], "the speaker on n1 is not ready"),
         ({VIP: "n1"}, [view("n1"), view("n2", alive=("n1", "n2", "n3"))], "n2 sees n1, n2, n3 alive"),
         ({}, [view("n1"), view("n2")], "198.18.1.0 has not had one owner for 2 s"),
+        (
+            {VIP: "n2"},
+            [view("n1", owner="n2"), view("n2", owner="n2")],
+            "n2 answers for 198.18.1.0, which n1 has to own",
+        ),
         (
             {VIP: "n1"},
             [view("n1"), view("n2", owner="n2")],
