@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     """
 
     repeat: int = 5
-    run_s: float = 11.0
+    run_s: float = 12.0
     lasts_s: int | None = None
     beside: bool = False
 
@@ -76,21 +76,25 @@ PLAN: Final[Mapping[str, Plan]] = {
     "node-returns": Plan(30, 10),
     "partition": Plan(30, 14),
     "power-off-200": Plan(run_s=28),
+    "power-off-200-paced": Plan(run_s=45, beside=True),
     "power-off-backend": Plan(run_s=60, beside=True),
-    "node-returns-15": Plan(run_s=26, beside=True),
+    "node-returns-15": Plan(run_s=27, beside=True),
     "node-returns-60": Plan(run_s=75, beside=True),
-    "hang-random": Plan(run_s=32),
+    "hang-random": Plan(run_s=33),
     "partition-90": Plan(run_s=105, beside=True),
-    "link-down-data": Plan(run_s=16),
-    "ring-cut": Plan(run_s=16),
+    "link-down-data": Plan(run_s=17),
+    "ring-cut": Plan(run_s=17),
     "ring-cut-90": Plan(run_s=115, beside=True),
     "ring-cut-all": Plan(run_s=115, beside=True),
-    "dead-data-path": Plan(run_s=22, lasts_s=6, beside=True),
-    "ring-loss": Plan(run_s=75, beside=True),
-    "ring-loss-power-off": Plan(run_s=14),
-    "cpu-starvation": Plan(run_s=50),
+    "dead-data-path": Plan(run_s=23, lasts_s=6, beside=True),
+    "suppressing-switch": Plan(run_s=14),
+    "vip-on-lo": Plan(run_s=14),
+    "answers-everything": Plan(run_s=14),
+    "ring-loss": Plan(run_s=76, beside=True),
+    "ring-loss-power-off": Plan(run_s=15),
+    "cpu-starvation": Plan(run_s=51),
     "api-down": Plan(run_s=75, beside=True),
-    "api-down-long": Plan(run_s=615, beside=True),
+    "api-down-long": Plan(run_s=652, beside=True),
 }
 """What differs from Plan()."""
 CASES: Final = (*SCENARIOS, "power-off:3", "kill-speaker:3", "node-returns:3", "partition:3")

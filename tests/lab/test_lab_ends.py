@@ -15,10 +15,7 @@ import pytest
 
 from chaos.lab.errors import LabError
 from chaos.lab.lab import Lab
-from tests.lab.box import (
-    SOON_S,
-    command,
-)
+from tests.lab.box import SOON_S, command
 
 pytestmark = pytest.mark.timeout(120)
 FILES = [str(Path(__file__).with_name(f"test_lab_{what}.py")) for what in ("containers", "services", "nodes")]
