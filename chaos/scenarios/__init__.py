@@ -7,6 +7,7 @@ from chaos.scenarios import (
     comeback,
     cpu_starvation,
     dead_data_path,
+    deaf_host,
     foreign_answers,
     hang,
     kill_speaker,
@@ -23,6 +24,7 @@ from chaos.scenarios.model import Scenario
 def _all() -> Iterable[Scenario]:
     """In the order of the list and the tables."""
     yield from power_off.SCENARIOS
+    yield deaf_host.SCENARIO
     yield from kill_speaker.SCENARIOS
     yield from restart_speaker.SCENARIOS
     yield from comeback.NODE_RETURNS

@@ -15,7 +15,7 @@ from chaos import frames, phases
 from chaos.instruments import Recorder
 from chaos.lab.errors import LabError
 from chaos.measure import Evidence
-from chaos.scenarios import SCENARIOS, hang, ring_cut, segment
+from chaos.scenarios import SCENARIOS, deaf_host, hang, ring_cut, segment
 from chaos.scenarios.model import ALWAYS
 from chaos.scenarios.power_off import turns
 from chaos.stage import Scene, Stage
@@ -132,6 +132,13 @@ def test_order_and_rate_are_taken_of_the_lost_addresses() -> None:
     assert turns(evidence(tapped(*lost, *kept, *second))) == {"out_of_turn": 0, "frames_in_a_second": 4}
     assert turns(evidence(tapped(lost[0], second[0], lost[1]))) == {"out_of_turn": 1, "frames_in_a_second": 3}
     assert turns(evidence(None)) == {}, "without a record the promise is not reached"
+
+
+def test_what_was_kept_from_the_client_is_counted() -> None:
+    rule = "ether type arp ether daddr ff:ff:ff:ff:ff:ff arp saddr ip 198.18.1.0/24 counter packets %d bytes 0 drop"
+    assert deaf_host.dropped(rule % 0) == 0
+    assert deaf_host.dropped(rule % 12) == 12
+    assert deaf_host.dropped("Error: No such file or directory") == 0
 
 
 def test_order_and_rate_are_promised_where_they_are_looked_for() -> None:
