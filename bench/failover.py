@@ -78,7 +78,7 @@ PLAN: Final[Mapping[str, Plan]] = {
     "power-off-200": Plan(run_s=28),
     "power-off-200-paced": Plan(run_s=45, beside=True),
     "power-off-backend": Plan(run_s=60, beside=True),
-    "node-returns-15": Plan(run_s=27, beside=True),
+    "node-returns-15": Plan(run_s=27),
     "node-returns-60": Plan(run_s=75, beside=True),
     "hang-random": Plan(run_s=33),
     "partition-90": Plan(run_s=105, beside=True),
@@ -92,7 +92,7 @@ PLAN: Final[Mapping[str, Plan]] = {
     "answers-everything": Plan(run_s=14),
     "ring-loss": Plan(run_s=76, beside=True),
     "ring-loss-power-off": Plan(run_s=15),
-    "cpu-starvation": Plan(run_s=51),
+    "cpu-starvation": Plan(run_s=51, beside=True),
     "api-down": Plan(run_s=75, beside=True),
     "api-down-long": Plan(run_s=652, beside=True),
 }
