@@ -67,7 +67,8 @@ class FastLane:
         self._questions = Questions(context)
         self._circle = Circle()
         self._circle.add(self._me.name)
-        self._plain: set[str] = set()
+        self._plain = Circle()
+        self._plain.add(self._me.name)
         self._targets: frozenset[str] = frozenset()
         self._chosen = True
         self._watches: dict[str, Watch] = {}
@@ -100,8 +101,10 @@ class FastLane:
         name = member.name
         if member is self._me:
             return
+        if member.state.present:
+            self._healing.taken(member.endpoint, name)
         if member.state.present and is_ours(member.meta):
-            self._plain.discard(name)
+            self._plain.remove(name)
             self._returned(member, now)
             if name not in self._circle:
                 self._circle.add(name)
@@ -113,14 +116,17 @@ class FastLane:
         if member.state.present:
             self._plain.add(name)
         else:
-            self._plain.discard(name)
+            self._plain.remove(name)
+        watched = False
         if name in self._circle:
             self._circle.remove(name)
             self._heard.pop(name, None)
             self._chosen = False
             watched = self._watches.pop(name, None) is not None
-            if watched and member.state is MemberState.DEAD:
-                self._healing.add(member, now)
+        if member.state is not MemberState.DEAD:
+            self._healing.remove(name)
+        elif watched or self._asks_after(name):
+            self._healing.add(member, now)
 
     def fire(self, kind: TimerKind, due: float, now: float) -> None:
         """A deadline of the lane has come."""
@@ -250,7 +256,7 @@ class FastLane:
     def secret(self, message: Dead, source: Endpoint) -> bool:
         """Whether this verdict must not be gossiped on: plain members, who take over without asking, would hear it."""
         return (
-            bool(self._plain)
+            self._among_plain
             and message.node in self._circle
             and message.node != message.accuser
             and self._of_ours(message.accuser, source) is not None
@@ -427,10 +433,15 @@ class FastLane:
         if self._me.name in watchers:
             start = len(recipients) * watchers.index(self._me.name) // len(watchers)
             recipients = recipients[start:] + recipients[:start]
-        self._membership.dead(verdict, now, gossip=not self._plain)
+        self._membership.dead(verdict, now, gossip=not self._among_plain)
         self._direct.tell(recipients, encode(verdict), now)
 
     # Members
+
+    @property
+    def _among_plain(self) -> bool:
+        """Whether members that are not ours are in the ring."""
+        return len(self._plain) > 1
 
     def _others(self) -> list[Member]:
         members = self._membership.members
@@ -442,6 +453,12 @@ class FastLane:
         if member is None or name not in self._circle or member.endpoint.host != source.host:
             return None
         return member
+
+    def _asks_after(self, name: str) -> bool:
+        """Whether this node is one of those that ask after a member that died, of ours or not: the next three of ours, or
+        where nobody else is known for ours, of all. So few ask the same one, however large the ring is."""
+        circle = self._circle if len(self._circle) > 1 else self._plain
+        return self._me.name in islice(circle.after(name), _WATCHERS)
 
     def _past(self, name: str, now: float) -> Silences:
         if name not in self._pasts and len(self._pasts) >= _PASTS_MAX:

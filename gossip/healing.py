@@ -78,6 +78,11 @@ class Healing:
         dead = self._dead.pop(name, None)
         return None if dead is None else (dead.at, dead.meta)
 
+    def taken(self, endpoint: Endpoint, by: str) -> None:
+        """A living member has this address, and would wonder for whom the pings are: nobody else is asked there."""
+        for name in [name for name, dead in self._dead.items() if dead.endpoint == endpoint and name != by]:
+            del self._dead[name]
+
     def due(self, now: float) -> None:
         """Ping those whose turn it is."""
         for name in [name for name, dead in self._dead.items() if now - dead.at > _SELDOM_FOR_S]:

@@ -2,6 +2,7 @@
 input, events and answers leave as lines of JSON on standard output. It ends with its standard input."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -15,11 +16,12 @@ from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
 from gossip.keyring import Keyring
-from gossip.member import MemberState
+from gossip.member import MemberState, MemberView
 from gossip.outputs import (
     EventsLost,
     MemberAlive,
     MemberDead,
+    MemberDoubtful,
     MemberJoined,
     MemberLeft,
     MembershipEvent,
@@ -28,6 +30,7 @@ from gossip.outputs import (
     Refuted,
 )
 from gossip.shell import Ring
+from tests.interop import wire
 from tests.interop.serf_layer import SerfLayer
 
 REJOIN_S = 5.0
@@ -126,9 +129,21 @@ async def rejoin(ring: Ring, peers: list[Endpoint]) -> None:
         await ring.join([peer for peer in peers if peer not in alive | left])
 
 
-async def listen(ring: Ring) -> None:
-    async for event in ring.events:
-        tell(event)
+async def inquire(ring: Ring, view: MemberView, hosts: list[str]) -> None:
+    """Ask a doubtful member on the wire, as a speaker does, and tell the ring."""
+    address = view.endpoint.host
+    answer, proven = await wire.ask(address, [host for host in hosts if host != address])
+    await ring.wire_evidence(view.name, answer, own_link_proven=proven)
+
+
+async def listen(ring: Ring, hosts: list[str]) -> None:
+    """Tell of events; whom the lane doubts is asked on the wire, where there are hosts on one."""
+    async with anyio.create_task_group() as tasks:
+        async for event in ring.events:
+            if not isinstance(event, MemberDoubtful):
+                tell(event)
+            elif hosts:
+                tasks.start_soon(inquire, ring, event.view, hosts)
 
 
 async def main() -> None:
@@ -141,6 +156,7 @@ async def main() -> None:
     parser.add_argument("--peers", default="")
     parser.add_argument("--meta", default="")
     parser.add_argument("--serf", action="store_true")
+    parser.add_argument("--wire", action="store_true")
     options = parser.parse_args()
     config = replace(SwimConfig.lan(), fast_lane=FastLaneConfig(), label=options.label)
     if options.serf:
@@ -156,15 +172,22 @@ async def main() -> None:
         meta=bytes.fromhex(options.meta),
         messages=1024 if options.serf else 0,
     )
+    with contextlib.ExitStack() as stack:
+        responder = stack.enter_context(wire.answering(options.advertise)) if options.wire else None
+        await live(ring, options, responder)
+
+
+async def live(ring: Ring, options: argparse.Namespace, responder: int | None) -> None:
+    """Be a member until there are no more commands."""
     peers = [Endpoint(host, 7946) for host in options.peers.split(",") if host]
     async with ring, anyio.create_task_group() as tasks:
-        tasks.start_soon(listen, ring)
+        tasks.start_soon(listen, ring, [peer.host for peer in peers] if options.wire else [])
         tasks.start_soon(rejoin, ring, peers)
         serf = SerfLayer(options.name, ring) if options.serf else None
         if serf is not None:
             tasks.start_soon(serf.listen)
         member = Member(ring, bytes.fromhex(options.key), serf)
-        say("ready")
+        say("ready", responder=responder)
         async for line in lines():
             await member.obey(line)
         tasks.cancel_scope.cancel()

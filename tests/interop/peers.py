@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -72,8 +73,10 @@ class Peer:
         self.log = logs / f"{name}.log"
         self.status: dict[str, str] = {}
         self.since: dict[str, float] = {}
-        self.deaths = 0
-        """How often it took another member for dead, or gone."""
+        self.deaths: list[tuple[str, float]] = []
+        """Whom it took for dead, or gone, and when (epoch seconds)."""
+        self.responder: int | None = None
+        """The process that answers on the wire and stands still with the machine."""
         self.complaints: list[str] = []
         self.answers: list[dict[str, object]] = []
         self.running = False
@@ -89,6 +92,7 @@ class Peer:
             return
         said = json.loads(line)
         if said["kind"] == "ready":
+            self.responder = said.get("responder")
             self.note(self.name, "alive")
         elif "member" in said:
             if said["kind"] in STATUSES:
@@ -133,20 +137,23 @@ class Peer:
         """The end of a process that cannot say goodbye."""
         self._process.kill()
 
-    async def stall(self, seconds: float) -> None:
-        """Stop the process for a while."""
-        pid = self._process.pid
-        os.kill(pid, signal.SIGSTOP)
+    async def stall(self, seconds: float, *, machine: bool = False) -> None:
+        """Stop the process for a while, with the machine also what answers for it on the wire."""
+        stopped = [self._process.pid, *((self.responder,) if machine and self.responder else ())]
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
         try:
             await anyio.sleep(seconds)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            for process in stopped:
+                os.kill(process, signal.SIGCONT)
 
     def note(self, member: str, status: str, at: float | None = None) -> None:
         """Take down what this member says of another."""
         self.status[member] = status
-        self.deaths += status in self.gone
         self.since[member] = at or time.time()
+        if status in self.gone:
+            self.deaths.append((member, self.since[member]))
 
     async def tell(self, text: str) -> None:
         """Write a command."""
@@ -214,22 +221,34 @@ class Peer:
 
 
 class Ours(Peer):
-    """A member of this project."""
+    """A member of this project.
 
-    def __init__(self, name: str, network: Network, logs: Path, *, serf: bool, wildcard: bool) -> None:
+    Args:
+        serf: it speaks as much of serf's own layer as agents expect.
+        tags: it announces serf's meta, and so has no fast lane with others of ours.
+        wire: it asks and answers on the wire as a speaker does.
+    """
+
+    def __init__(
+        self, name: str, network: Network, logs: Path, *, serf: bool, tags: bool, wildcard: bool, wire: bool
+    ) -> None:
         super().__init__(name, network, logs)
         self.serf = serf
+        self.tags = tags
+        self.wire = wire
         self.bind = ("::" if ":" in self.address else "0.0.0.0") if wildcard else self.address
 
     @override
     def command(self) -> list[str]:
-        meta = Meta(software="vipring", version="0", eligible=True, draining=False).encode()
+        meta = Meta(software="vipring", version="0", instance=secrets.token_bytes(8)).encode()
         others = [address for name, address in self.network.addresses.items() if name != self.name]
         return [
             *(sys.executable, "-m", "tests.interop.member", "--name", self.name),
             *("--bind", self.bind, "--advertise", self.address, "--label", self.label),
             *("--key", self.key.hex(), "--peers", ",".join(others)),
-            *(("--serf", "--meta", SERF_TAGS.hex()) if self.serf else ("--meta", meta.hex())),
+            *("--meta", (SERF_TAGS if self.tags else meta).hex()),
+            *(("--serf",) if self.serf else ()),
+            *(("--wire",) if self.wire else ()),
         ]
 
     @override

@@ -8,7 +8,7 @@ import json
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from tests.interop.network import Network, network
 from tests.interop.peers import BUILD, KEY, Memberlist, Ours, Peer, Serf, build
+from tests.interop.wire import answering
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
@@ -53,6 +54,8 @@ class Kind:
     """Of memberlist; None for serf."""
     ipv6: bool = False
     label: str = ""
+    tags: bool = False
+    """Whether ours announce serf's tags in place of their own meta; they do not know each other for ours then."""
 
     @override
     def __str__(self) -> str:
@@ -66,7 +69,13 @@ class Kind:
         return [f"ours{number}" for number in range(size)], [f"theirs{number}" for number in range(size)]
 
 
-RINGS = (Kind("0.1.7"), Kind("0.5.1"), Kind("0.7.0"), Kind("0.7.0", ipv6=True, label="blue"), Kind(None))
+RINGS = (
+    Kind("0.1.7"),
+    Kind("0.5.1"),
+    Kind("0.7.0"),
+    Kind("0.7.0", ipv6=True, label="blue"),
+    Kind(None, tags=True),
+)
 PHASES = (
     "assembles",
     "is calm",
@@ -93,13 +102,24 @@ class Record:
 class Scenario:
     """One ring and everything that is done to it."""
 
-    def __init__(self, kind: Kind, net: Network, logs: Path, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(
+        self, kind: Kind, net: Network, logs: Path, tasks: anyio.abc.TaskGroup, *, wire: bool = False
+    ) -> None:
         self.tasks = tasks
         self.net = net
         ours, theirs = kind.hosts
         # The first of either is bound to all addresses; serf then announces the 16-byte form of an IPv4 address.
         self.ours: list[Peer] = [
-            Ours(name, net, logs, serf=not kind.version, wildcard=name == ours[0]) for name in ours
+            Ours(
+                name,
+                net,
+                logs,
+                serf=not kind.version,
+                tags=kind.tags,
+                wildcard=name == ours[0],
+                wire=wire,
+            )
+            for name in ours
         ]
         self.theirs: list[Peer] = (
             [Memberlist(name, net, logs, version=kind.version) for name in theirs]
@@ -256,12 +276,15 @@ class Scenario:
 
 
 @asynccontextmanager
-async def scenario(kind: Kind, logs: Path) -> AsyncIterator[Scenario]:
+async def scenario(kind: Kind, logs: Path, *, wire: bool = False) -> AsyncIterator[Scenario]:
+    """A ring on hosts of its own; with a wire ours ask and are asked on it, and the hosts of theirs answer as any does."""
     ours, theirs = kind.hosts
-    with network([*ours, *theirs], ipv6=kind.ipv6) as net:
+    with network([*ours, *theirs], ipv6=kind.ipv6) as net, ExitStack() as stack:
+        for name in theirs if wire else ():
+            stack.enter_context(answering(net.addresses[name], net.hosts[name].enter))
         async with anyio.create_task_group() as tasks:
             try:
-                yield Scenario(kind, net, logs, tasks)
+                yield Scenario(kind, net, logs, tasks, wire=wire)
             finally:
                 tasks.cancel_scope.cancel()
 
