@@ -36,12 +36,23 @@ WHAT: Final = {
     "ours back after death": "ours restarted after a death, alive everywhere",
     "theirs back after death": "theirs",
     "healed after 30 s between the kinds": "healed after 30 s, all of ours on one side and all of theirs on the other",
+    "healed after 90 s between the kinds": "healed after 90 s, all of ours on one side and all of theirs on the other",
     "healed after 30 s across the kinds": "healed after 30 s, ours and theirs on both sides",
     "ours healed after 30 s across the kinds": "… ours among each other",
     "healed after 90 s across the kinds": "healed after 90 s, ours and theirs on both sides",
     "ours healed after 90 s across the kinds": "… ours among each other",
 }
 """What the tests measure, in words."""
+
+
+COUNTED: Final = (
+    "stalls",
+    "verdicts of ours on machines that stood still",
+    "false deaths seen by theirs",
+    "false deaths seen by ours",
+    "suspicions seen by ours",
+)
+"""What is counted in lossy rings."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -58,6 +69,15 @@ def spread(values: Iterable[float]) -> str:
     return f"{ordered[0]:.2f} to {ordered[-1]:.2f}" if ordered else "-"
 
 
+def sums(rings: list[dict[str, int]]) -> str:
+    """What was counted in lossy rings, in words."""
+    return ", ".join(
+        f"{sum(ring[what] for ring in rings)} {what}"
+        for what in COUNTED
+        if all(what in ring for ring in rings)
+    )
+
+
 def table(text: bytes) -> list[str]:
     """Figures of the rings by kind, and the sums of the lossy ones."""
     found = msgspec.json.decode(text, type=Facts)
@@ -70,22 +90,14 @@ def table(text: bytes) -> list[str]:
         [words, *(spread(ring[what] for ring in those if what in ring) for those in kinds.values())]
         for what, words in WHAT.items()
     ]
-    lossy = found.lossy.values()
-    counts = [
-        f"{sum(ring[what] for ring in lossy)} {what}"
-        for what in (
-            "stalls",
-            "false deaths seen by theirs",
-            "false deaths seen by ours",
-            "suspicions seen by ours",
-        )
-    ]
-    lasted = max(ring["seconds"] for ring in lossy)
-    return [
-        *cost.table(head, rows),
-        "",
-        f"{len(lossy)} rings with loss and stalls, {lasted} s long: {', '.join(counts)}. Commit {cost.short(found.commit)}.",
-    ]
+    lasting = [ring for ring in found.lossy.values() if "rings" not in ring]
+    short = [ring for ring in found.lossy.values() if "rings" in ring]
+    lasted = max(ring["seconds"] for ring in lasting)
+    lines = [f"{len(lasting)} rings with loss and stalls, {lasted} s long: {sums(lasting)}."]
+    if short:
+        rings = sum(ring["rings"] for ring in short)
+        lines.append(f"{rings} short ones, in which each machine of ours stands still once: {sums(short)}.")
+    return [*cost.table(head, rows), "", *lines, f"Commit {cost.short(found.commit)}."]
 
 
 def render() -> None:

@@ -85,6 +85,7 @@ PHASES = (
     "sees ours leave",
     "sees theirs leave",
     "heals a partition of 30 s between the kinds",
+    "heals a partition of 90 s between the kinds",
     "heals a partition of 30 s across the kinds",
     "heals a partition of 90 s across the kinds",
 )
@@ -143,6 +144,7 @@ class Scenario:
             lambda: self.leave(self.ours[-1], "ours"),
             lambda: self.leave(self.theirs[-1], "theirs"),
             lambda: self.part("between the kinds", self.ours, 30.0),
+            lambda: self.part("between the kinds", self.ours, 90.0),
             lambda: self.part("across the kinds", [self.ours[0], self.theirs[0]], 30.0),
             lambda: self.part("across the kinds", [self.ours[0], self.theirs[0]], 90.0),
         )

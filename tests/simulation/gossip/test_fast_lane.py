@@ -232,6 +232,31 @@ def test_a_parted_ring_is_one_again_within_a_second(seed: int, parted_s: float) 
     assert simulation.run_until(lambda: simulation.agreed(names), within_s=1.0)
 
 
+@pytest.mark.parametrize("ours", [1, 3])
+def test_ours_and_plain_members_find_each_other_within_two_seconds(seed: int, ours: int) -> None:
+    simulation, names = ring(6, seed, plain=6 - ours)
+    side = [names[0], *names[-2:]]
+    simulation.partition(side)
+    simulation.run(90.0)
+    assert simulation.views()["n0"] == frozenset(side)
+    simulation.heal()
+    assert simulation.run_until(lambda: simulation.agreed(names), within_s=2.0)
+
+
+def test_a_dead_plain_member_is_asked_after_by_three(seed: int) -> None:
+    simulation, names = ring(8, seed, plain=1, loss=0.0)
+    simulation.crash(names[-1])
+    simulation.run(30.0)
+    before = simulation.datagrams
+    simulation.run(10.0)
+    asked = simulation.datagrams - before
+    simulation, names = ring(7, seed, loss=0.0)
+    simulation.run(30.0)
+    before = simulation.datagrams
+    simulation.run(10.0)
+    assert asked - (simulation.datagrams - before) == pytest.approx(3 * 4 * 10, rel=0.2)
+
+
 def test_plain_members_hear_suspicions_and_decide_by_their_own_timers(seed: int) -> None:
     simulation, names = ring(6, seed, plain=3)
     before = simulation.elapsed
@@ -256,12 +281,12 @@ def test_no_verdict_on_a_living_member_reaches_a_plain_one(seed: int) -> None:
     for _ in range(10):
         simulation.stall("n0", 0.9, whole=True)
         simulation.run(30.0)
-    plain_heard = {
+    heard = {
         happening.member
         for happening in simulation.happenings
-        if isinstance(happening.what, MemberDead) and happening.member in names[3:]
+        if isinstance(happening.what, MemberDead) and happening.what.view.name == "n0"
     }
-    assert not plain_heard
+    assert heard == set(names[1:3]), "ours gave it up, and told each other alone"
     assert simulation.agreed(names)
 
 
@@ -273,15 +298,17 @@ def test_a_ring_of_plain_members_is_the_same_with_and_without_the_lane(seed: int
         for name in names[1:]:
             simulation.launch(name, join=names[:1], meta=b"")
         simulation.run(20.0)
-        simulation.crash(names[3])
+        # Nobody dies of it: who died is asked after where there is a lane.
+        simulation.stall(names[3], 3.0, whole=True)
         simulation.run(30.0)
+        simulation.leave(names[4])
+        simulation.run(10.0)
         return [*simulation.transcript(), str(simulation.datagrams), str(simulation.datagram_bytes)]
 
     first = run(SwimConfig())
     assert first == run(FAST)
-    assert any(
-        isinstance_line in line for line in first for isinstance_line in ("MemberDead", "MemberSuspect")
-    )
+    for event in ("MemberSuspect", "MemberAlive", "MemberLeft"):
+        assert any(event in line for line in first), event
 
 
 @pytest.mark.parametrize("members", [2, 5, 30])
