@@ -95,8 +95,8 @@ def table(text: bytes) -> list[str]:
     lasted = max(ring["seconds"] for ring in lasting)
     lines = [f"{len(lasting)} rings with loss and stalls, {lasted} s long: {sums(lasting)}."]
     if short:
-        rings = sum(ring["rings"] for ring in short)
-        lines.append(f"{rings} short ones, in which each machine of ours stands still once: {sums(short)}.")
+        number = sum(ring["rings"] for ring in short)
+        lines.append(f"{number} short ones, in which each machine of ours stands still once: {sums(short)}.")
     return [*cost.table(head, rows), "", *lines, f"Commit {cost.short(found.commit)}."]
 
 

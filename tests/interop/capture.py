@@ -1,6 +1,6 @@
 """Makes tests/fixtures/packets: what real members send each other, decrypted.
 
-Run as `python -m tests.interop.capture` (root, Go 1.25 or later, serf, tcpdump). Three members of each program form a
+Run as `python -m tests.interop.capture [NAME ...]` (root, Go 1.25 or later, serf, tcpdump). Three members of each program form a
 ring on hosts of their own, say everything there is to say, and tcpdump listens at the bridge. Of every shape of
 datagram and stream the first ones are kept.
 """
@@ -8,8 +8,10 @@ datagram and stream the first ones are kept.
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -25,10 +27,36 @@ USER_STATE = 585
 """Bytes of user state: a length that go-msgpack 0.5 and 2 write differently."""
 
 
-def unseal(sealed: bytes, associated: bytes) -> bytes:
+@dataclass(frozen=True)
+class Ring:
+    """Whose members form it, and over what."""
+
+    version: str | None
+    """Of memberlist; None for serf."""
+    key: bytes = KEY
+    ipv6: bool = False
+
+    @property
+    def program(self) -> str:
+        """Where the packets come from, in words."""
+        return f"hashicorp/memberlist {self.version}" if self.version else "serf 0.9.4 of Debian 12"
+
+
+RINGS = {
+    "serf-0.9.4": Ring(None),
+    "memberlist-0.1.7": Ring("0.1.7"),
+    "memberlist-0.1.7-short-key": Ring("0.1.7", key=KEY[:16]),
+    "memberlist-0.5.1": Ring("0.5.1"),
+    "memberlist-0.7.0": Ring("0.7.0"),
+    "memberlist-0.7.0-ipv6": Ring("0.7.0", ipv6=True),
+}
+"""By the names of their fixtures; a key of 16 bytes is that of MetalLB v0.9."""
+
+
+def unseal(key: bytes, sealed: bytes, associated: bytes) -> bytes:
     """Open encryption version 1, which all of these programs send."""
     assert sealed[0] == 1
-    return AESGCM(KEY).decrypt(sealed[1:13], sealed[13:], associated)
+    return AESGCM(key).decrypt(sealed[1:13], sealed[13:], associated)
 
 
 def shape(message: bytes) -> str:
@@ -51,8 +79,8 @@ def shape(message: bytes) -> str:
 class Capture:
     """Collects datagrams and streams of one ring."""
 
-    def __init__(self, program: str, names: dict[str, str]) -> None:
-        self.program = program
+    def __init__(self, ring: Ring, names: dict[str, str]) -> None:
+        self.ring = ring
         self.names = names
         self.datagrams: list[dict[str, str]] = []
         self.sealed: dict[str, str] = {}
@@ -63,24 +91,28 @@ class Capture:
     def read(self, file: Path) -> None:
         """Take in a file of tcpdump's."""
         from scapy.layers.inet import IP, TCP, UDP
+        from scapy.layers.inet6 import IPv6
         from scapy.utils import PcapReader
+
+        layer = IPv6 if self.ring.ipv6 else IP
 
         with PcapReader(str(file)) as frames:
             for frame in frames:
                 if UDP in frame:
-                    self._datagram(frame[IP].src, frame[IP].dst, bytes(frame[UDP].payload))
+                    self._datagram(frame[layer].src, frame[layer].dst, bytes(frame[UDP].payload))
                 elif TCP in frame:
                     segment = frame[TCP]
-                    key = (frame[IP].src, segment.sport, frame[IP].dst, segment.dport)
+                    key = (frame[layer].src, segment.sport, frame[layer].dst, segment.dport)
                     if "S" in segment.flags and "A" not in segment.flags:
                         self._opened.append(key)
                     # Ethernet pads short frames.
-                    size = frame[IP].len - 4 * frame[IP].ihl - 4 * segment.dataofs
+                    packet = frame[IPv6].plen if self.ring.ipv6 else frame[IP].len - 4 * frame[IP].ihl
+                    size = packet - 4 * segment.dataofs
                     if size:
                         self._streams.setdefault(key, {})[segment.seq] = bytes(segment.payload)[:size]
 
     def _datagram(self, source: str, target: str, sealed: bytes) -> None:
-        plain = unseal(sealed, b"")
+        plain = unseal(self.ring.key, sealed, b"")
         kind = shape(plain)
         self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._seen[kind] > KEPT:
@@ -98,9 +130,9 @@ class Capture:
             if not sent:
                 continue
             self.sealed.setdefault("stream", sent.hex())
-            plain = unseal(sent[5:], sent[:5])
+            plain = unseal(self.ring.key, sent[5:], sent[:5])
             answer = self._joined(target, dport, source, sport)
-            answered = unseal(answer[5:], answer[:5]) if answer else b""
+            answered = unseal(self.ring.key, answer[5:], answer[:5]) if answer else b""
             kind = f"{len(plain) // 100} {len(answered) // 100}"
             kept[kind] = kept.get(kind, 0) + 1
             if kept[kind] <= KEPT:
@@ -113,9 +145,9 @@ class Capture:
     def write(self, name: str) -> None:
         """Keep it as a fixture."""
         content = {
-            "program": self.program,
+            "program": self.ring.program,
             "captured_by": "python -m tests.interop.capture",
-            "key": KEY.hex(),
+            "key": self.ring.key.hex(),
             "sealed": self.sealed,
             "datagrams": self.datagrams,
             "streams": list(self.streams()),
@@ -167,9 +199,9 @@ async def scene(peers: list[Peer], talk: Callable[[Peer, Peer, Peer], Awaitable[
         tasks.cancel_scope.cancel()
 
 
-def capture(program: str, name: str, version: str | None) -> None:
+def capture(name: str, ring: Ring) -> None:
     hosts = ["a", "b", "c"]
-    with network(hosts) as net, tempfile.TemporaryDirectory() as directory:
+    with network(hosts, ipv6=ring.ipv6) as net, tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "packets.pcap"
         command = [
             "tcpdump",
@@ -189,32 +221,31 @@ def capture(program: str, name: str, version: str | None) -> None:
             assert listener.stderr is not None
             while b"listening on" not in (line := listener.stderr.readline()):
                 assert line, "tcpdump ended"
-            if version is None:
-                agents: list[Peer] = [
-                    Serf(host, net, Path(directory), wildcard=host == "c") for host in hosts
-                ]
-                anyio.run(scene, agents, talk_serf)
+            members: list[Peer]
+            if ring.version is None:
+                members = [Serf(host, net, Path(directory), wildcard=host == "c") for host in hosts]
             else:
-                build(version)
-                members: list[Peer] = [
-                    Memberlist(host, net, Path(directory), version=version, meta=meta, state=USER_STATE)
+                build(ring.version)
+                members = [
+                    Memberlist(host, net, Path(directory), version=ring.version, meta=meta, state=USER_STATE)
                     # Meta that is text, none at all, and empty: three forms on the wire.
                     for host, meta in zip(hosts, ("of a", None, ""), strict=True)
                 ]
-                anyio.run(scene, members, talk_memberlist)
+            for member in members:
+                member.key = ring.key
+            anyio.run(scene, members, talk_memberlist if ring.version else talk_serf)
         finally:
             listener.terminate()
             listener.wait()
-        found = Capture(program, {address: host for host, address in net.addresses.items()})
+        found = Capture(ring, {address: host for host, address in net.addresses.items()})
         found.read(file)
         found.write(name)
 
 
 def main() -> None:
     assert os.geteuid() == 0, "it needs root"
-    capture("serf 0.9.4 of Debian 12", "serf-0.9.4", None)
-    for version in ("0.1.7", "0.5.1", "0.7.0"):
-        capture(f"hashicorp/memberlist {version}", f"memberlist-{version}", version)
+    for name in sys.argv[1:] or RINGS:
+        capture(name, RINGS[name])
 
 
 if __name__ == "__main__":

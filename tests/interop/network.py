@@ -91,7 +91,9 @@ class Network:
 
     def lose_datagrams_to(self, host: str) -> None:
         """No UDP reaches this host any more; TCP does."""
-        self._filter(f'oifname "to-{host}" ip protocol udp drop\n')
+        self._filter(
+            "".join(f'oifname "to-{host}" {udp} drop\n' for udp in ("ip protocol udp", "ip6 nexthdr udp"))
+        )
 
     def lose(self, percent: int) -> None:
         """Every IPv4 packet is lost with this chance."""

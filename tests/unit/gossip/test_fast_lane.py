@@ -351,6 +351,42 @@ def test_who_started_anew_was_dead_indeed() -> None:
     assert made.node.counters.false_deaths == 0
 
 
+@pytest.mark.parametrize("ours", [(), ("a",)], ids=["alone", "with another"])
+def test_the_dead_that_are_not_ours_are_asked_as_well(ours: tuple[str, ...]) -> None:
+    made = bench(*ours, plain=("p", "q"))
+    live(made, 1.0, set())
+    made.hear(Dead(1, "p", "q"), source=at(101))
+    assert pings(made, live(made, 2.0, {"p"})).count("p") == 8
+    outputs = live(made, 0.3, set())
+    assert [stream.to for stream in of(OpenStream, outputs) if stream.purpose is StreamPurpose.SYNC] == [
+        at(100)
+    ]
+    made.hear(alive("p", 100, incarnation=2), source=at(100))
+    assert made.node.sizes()["members asked after"] == 0
+    assert made.node.counters.false_deaths == 0
+
+
+def test_the_dead_of_a_large_ring_are_asked_by_the_next_three_alone() -> None:
+    made = bench("a", "b", "c", "d", plain=("p", "q", "r", "s"))
+    circle = Circle()
+    for name in ("me", "a", "b", "c", "d"):
+        circle.add(name)
+    for name in ("p", "q", "r", "s"):
+        before = made.node.sizes()["members asked after"]
+        made.hear(Dead(1, name, "a"), source=at(10))
+        asked = made.node.sizes()["members asked after"] - before
+        assert asked == ("me" in circle.next_after(name, 3)), name
+
+
+def test_nobody_is_asked_where_another_member_is_now() -> None:
+    made = bench("a", "b", plain=("p",))
+    made.hear(Dead(1, "p", "a"), source=at(10))
+    assert made.node.sizes()["members asked after"] == 1
+    made.hear(alive("other", 100))
+    assert made.node.sizes()["members asked after"] == 0
+    assert "p" not in pings(made, live(made, 1.0, {"p"}))
+
+
 def test_who_left_is_not_asked_again() -> None:
     made = bench("a", "b")
     live(made, 1.0, set())
