@@ -280,6 +280,10 @@ class FastLane:
         if answer is WireAnswer.ANSWERED:
             self._vouch(watch)
 
+    def give_up(self, name: str) -> None:
+        """A member that died will not come back."""
+        self._healing.remove(name)
+
     # Watching
 
     def _choose(self) -> None:

@@ -41,7 +41,8 @@ class _Dead:
 
 
 class Healing:
-    """Pings members that died (not those that left) every 250 ms for 10 minutes, then every 2 s for a day."""
+    """Pings members that died (not those that left) every 250 ms for 10 minutes, then every 2 s for a day, or until it is
+    said not to come back."""
 
     def __init__(
         self,

@@ -323,6 +323,11 @@ class SwimNode:
         if self._lane is not None:
             self._lane.wire_evidence(name, answer, own_link_proven=own_link_proven, now=now)
 
+    def give_up(self, name: str) -> None:
+        """A member that died will not come back: it is asked after no more."""
+        if self._lane is not None:
+            self._lane.give_up(name)
+
     def next_deadline(self) -> float | None:
         """Monotonic seconds at which `handle_timer` wants to be called."""
         return self._context.timers.next()

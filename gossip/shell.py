@@ -338,6 +338,14 @@ class Ring:
             lambda node, now: node.wire_evidence(name, answer, own_link_proven=own_link_proven, now=now)
         )
 
+    async def give_up(self, name: str) -> None:
+        """Ask no more after a member that died: it will not come back, or comes by joining.
+
+        Raises:
+            UsageError: the ring does not run.
+        """
+        await self._ask(lambda node, _: node.give_up(name))
+
     async def leave(self, timeout_s: float = 1.0) -> None:
         """Say goodbye; returns when it was spread or the time is over. The sockets stay open until the exit."""
         await self._ask(lambda node, now: node.leave(now=now))

@@ -138,6 +138,7 @@ class KubernetesFeed:
     def _node(self, change: Upserted[Node] | Deleted[Node]) -> None:
         if isinstance(change, Deleted):
             self._state.decider.remove_node(change.obj.metadata.name)
+            self._state.node_gone(change.obj.metadata.name)
         else:
             self._state.decider.set_node(change.obj)
 

@@ -190,6 +190,7 @@ class Speaker:
                     self._ring = self._keeper()
                     self.state.members = self._ring.members
                     self.state.watchers = self._ring.watchers
+                    self.state.node_gone = self._ring.node_gone
                     self.state.ring_encrypted = self._ring.encrypted
                     tasks.start_soon(self._ring.run, self._feed.looked)
                 else:

@@ -178,6 +178,11 @@ class RingKeeper:
         if self.ring is not None and self._tasks is not None:
             self._tasks.start_soon(partial(self.ring.wire_evidence, name, answer, own_link_proven=proven))
 
+    def node_gone(self, name: str) -> None:
+        """Kubernetes has no Node of this name any more: who died there is asked after no longer."""
+        if self.ring is not None and self._tasks is not None:
+            self._tasks.start_soon(self.ring.give_up, name)
+
     async def leave(self) -> None:
         """Say goodbye; takes at most a second."""
         if self.ring is not None:

@@ -64,6 +64,7 @@ class SpeakerState:
     ring_encrypted: bool
     members: Callable[[], Mapping[str, MemberView]] | None = None
     watchers: Callable[[str], tuple[str, ...]] = lambda _: ()
+    node_gone: Callable[[str], None] = lambda _: None
     ring_counters: RingCounters | None = None
     ring_queue: Callable[[], int] | None = None
     joined: bool = False

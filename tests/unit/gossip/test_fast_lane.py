@@ -387,6 +387,15 @@ def test_nobody_is_asked_where_another_member_is_now() -> None:
     assert "p" not in pings(made, live(made, 1.0, {"p"}))
 
 
+def test_who_will_not_come_back_is_asked_no_more() -> None:
+    made = bench("a", "b")
+    live(made, 1.0, set())
+    made.hear(Dead(1, "a", "b"), source=at(11))
+    assert "a" in pings(made, live(made, 1.0, {"a"}))
+    made.node.give_up("a")
+    assert "a" not in pings(made, live(made, 3.0, {"a"}))
+
+
 def test_who_left_is_not_asked_again() -> None:
     made = bench("a", "b")
     live(made, 1.0, set())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from cluster.objects import ConfigMap, ObjectMeta
-from cluster.watch import Upserted
+from cluster.objects import ConfigMap, Node, ObjectMeta
+from cluster.watch import Deleted, Upserted
 from speaker.feed import KubernetesFeed
 from speaker.options import SpeakerOptions
 from tests.unit.speaker.builders import VIP
@@ -48,3 +48,17 @@ def test_a_later_configuration_takes_the_place_of_a_refused_one() -> None:
     speaker.announced.silenced(VIP)
     feed.retry_config()
     assert speaker.decider.config is accepted
+
+
+def test_the_ring_hears_of_a_node_that_is_gone() -> None:
+    speaker = state()
+    gone: list[str] = []
+    speaker.node_gone = gone.append
+    feed = KubernetesFeed(
+        options=SpeakerOptions(node_name="n1"), state=speaker, rng=random.Random(1), put=lambda call: call()
+    )
+    node = Node(metadata=ObjectMeta(name="n2"))
+    feed._node(Upserted(node, None))
+    assert not gone
+    feed._node(Deleted(node))
+    assert gone == ["n2"]

@@ -207,3 +207,19 @@ async def test_where_no_other_may_own_addresses_it_says_at_once_that_it_may(
         stage.others = False
         stage.keeper.look_at_time()
         assert stage.keeper.eligible
+
+
+async def test_who_died_is_asked_after_until_its_node_is_gone(port: int, rng: random.Random) -> None:
+    stage = Stage(port, rng)
+    stage.looked.set()
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    async with stage.running():
+        async with stage.peer(Meta(software="vipring", version="1").encode()) as other:
+            await until(lambda: meta_of(other, "n1"))
+        ring = stage.keeper.ring
+        assert ring is not None
+        await until(lambda: not stage.keeper.members()["n2"].state.present)
+        node = ring._running()
+        assert node.sizes()["members asked after"] == 1
+        stage.keeper.node_gone("n2")
+        await until(lambda: not node.sizes()["members asked after"])
