@@ -1,7 +1,7 @@
 """Our members in rings with real ones, as `make test-interop` has them, and the figures of it kept as a result.
 
 `python -m bench.interop [--repeat N] [--loss SECONDS] [--json FILE]`: rings with memberlist and serf that are calm, die,
-leave, return and are parted, four times over (7 min each), then rings that lose packets and stall for ten minutes. Needs Go
+leave, return and are parted, four times over (8 min each), then rings that lose packets and stall for ten minutes. Needs Go
 1.25 or later and serf, and a machine that does nothing else: the tests have bounds. Nothing is written when a test failed.
 `--render` puts bench/results/interop.json into docs/ring.md and measures nothing.
 """

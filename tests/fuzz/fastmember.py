@@ -226,9 +226,8 @@ class FastMember(LivingNode):
         assert lane is not None
         present = {name for name, view in members.items() if view.state.present and is_ours(view.meta)}
         assert set(lane._circle) == present | {"me"}, "it watches who is not there"
-        assert lane._plain == {name for name, view in members.items() if view.state.present} - present - {
-            "me"
-        }
+        plain = {name for name, view in members.items() if view.state.present} - present
+        assert set(lane._plain) == plain | {"me"}
         assert lane._watches.keys() <= present - {"me"}
         assert len(lane._watches) <= _WATCHES_MAX
         assert lane._heard.keys() <= present
