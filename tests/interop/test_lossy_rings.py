@@ -16,7 +16,7 @@ from tests.interop.peers import BUILD, Ours, Peer, build
 from tests.interop.test_rings import REJOIN_S, Kind, Scenario, scenario
 from tests.seed import chosen_seed
 
-LOSS_S = float(os.environ.get("VIPRING_INTEROP_LOSS_S", "120"))
+LOSS_S = float(os.environ.get("VIPRING_INTEROP_LOSS_S", "100"))
 """How long it goes on; `python -m bench.interop` lets it be ten minutes."""
 LOSS_PERCENT = 5
 STALL_S = (0.1, 0.9)
