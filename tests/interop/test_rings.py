@@ -34,8 +34,9 @@ GOODBYE_S = 4.5
 """Within this time a goodbye is heard by all: sooner than silence can become a death (1 s and 4 s)."""
 HEAL_S = 1.0
 """Our members find each other within this time after a partition, also where they have no fast lane (serf's tags)."""
-HEAL_BUSY_S = 1.0
-"""On top of it: five rings run at once here, and their cuts end at about the same time."""
+HEAL_BUSY_S = 0.5
+"""On top of it: for a neighbour that was away a kernel asks once a second only, and five rings run at once here, whose cuts end
+at about the same time."""
 DEATH_P99_S = {4: 7.8, 6: 8.5}
 """Seconds from a death until all know of it, 99th percentile, by the size of the ring: a model of memberlist's rules with
 LAN settings, which has 7.8 for 4 members, 8.1 for 5 and 9.1 for 8 (bench/detection.py)."""
