@@ -109,9 +109,7 @@ class FastLane:
             if name not in self._circle:
                 self._circle.add(name)
                 self._chosen = False
-            timers = self._context.timers
-            if (TimerKind.FAST_TICK, 0) not in timers and not self._membership.leaving:
-                timers.set((TimerKind.FAST_TICK, 0), self._rhythm.begin(now))
+            self._begin(now)
             return
         if member.state.present:
             self._plain.add(name)
@@ -127,6 +125,18 @@ class FastLane:
             self._healing.remove(name)
         elif watched or self._asks_after(name):
             self._healing.add(member, now)
+
+    def _begin(self, now: float) -> None:
+        timers = self._context.timers
+        if (TimerKind.FAST_TICK, 0) not in timers and not self._membership.leaving:
+            timers.set((TimerKind.FAST_TICK, 0), self._rhythm.begin(now))
+
+    def come_back(self, now: float) -> None:
+        """This node is a member again: watch and heal from now on. Questions from before the goodbye prove nothing."""
+        self._watches.clear()
+        self._chosen = False
+        self._begin(now)
+        self._healing.begin(now)
 
     def fire(self, kind: TimerKind, due: float, now: float) -> None:
         """A deadline of the lane has come."""

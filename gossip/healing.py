@@ -71,7 +71,11 @@ class Healing:
         self._dead.move_to_end(member.name)
         if len(self._dead) > _MAX:
             self._dead.popitem(last=False)
-        if (TimerKind.HEAL, 0) not in self._context.timers:
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """Ask soon, where there is somebody to ask after and it was not begun."""
+        if self._dead and (TimerKind.HEAL, 0) not in self._context.timers:
             self._context.timers.set((TimerKind.HEAL, 0), now + _OFTEN_S)
 
     def remove(self, name: str) -> tuple[float, bytes] | None:

@@ -208,8 +208,19 @@ class SwimNode:
         self._membership.assume(states, now)
 
     def leave(self, *, now: float) -> None:
-        """Say goodbye; `LeaveDone` follows when it was spread. The node goes on answering, but cannot come back."""
+        """Say goodbye; `LeaveDone` follows when it was spread, unless the node comes back before. The node goes on
+        answering, and may `join` to tell others of its goodbye: only `come_back` makes it a member again."""
         self._membership.leave(now)
+        self._arm_gossip(now)
+
+    def come_back(self, *, now: float) -> None:
+        """Be a member again after `leave`; without one nothing happens. Those that the node knows hear of it by gossip,
+        others by `join`. (Upstream cannot: hashicorp/memberlist#140.)"""
+        if not self._membership.leaving:
+            return
+        self._membership.come_back(now)
+        if self._lane is not None:
+            self._lane.come_back(now)
         self._arm_gossip(now)
 
     def set_keyring(self, keyring: Keyring) -> None:

@@ -347,10 +347,31 @@ class Ring:
         await self._ask(lambda node, _: node.give_up(name))
 
     async def leave(self, timeout_s: float = 1.0) -> None:
-        """Say goodbye; returns when it was spread or the time is over. The sockets stay open until the exit."""
-        await self._ask(lambda node, now: node.leave(now=now))
+        """Say goodbye; returns when it was spread, when `come_back` calls it off, or when the time is over. The sockets
+        stay open until the exit."""
+
+        def goodbye(node: SwimNode, now: float) -> anyio.Event:
+            node.leave(now=now)
+            return self._left
+
+        left = await self._ask(goodbye)
         with anyio.move_on_after(timeout_s):
-            await self._left.wait()
+            await left.wait()
+
+    async def come_back(self) -> None:
+        """Be a member again after `leave` (see `SwimNode.come_back`); nothing else, no `join` either, ends a goodbye.
+
+        Raises:
+            UsageError: the ring does not run.
+        """
+
+        def again(node: SwimNode, now: float) -> None:
+            node.come_back(now=now)
+            # Whoever waits for the last goodbye need not wait on; the next one is waited for anew.
+            self._left.set()
+            self._left = anyio.Event()
+
+        await self._ask(again)
 
     def _running(self) -> SwimNode:
         if self._node is None:

@@ -163,7 +163,7 @@ class Membership:
             if not self.leaving:
                 self._refute(message.incarnation, message.accuser)
                 return
-            self._queue.put(member.name, encode(message), on_done=lambda: self._context.emit(LeaveDone()))
+            self._queue.put(member.name, encode(message), on_done=self._farewell_spread)
         elif gossip:
             self._queue.put(member.name, encode(message))
         member.incarnation = message.incarnation
@@ -225,7 +225,9 @@ class Membership:
     def meta_due(self, now: float) -> None:
         """Announce the wanted meta if it is time."""
         wanted = self._meta_wanted
-        if wanted is None or wanted == self.me.meta or self.leaving:
+        if self.leaving:
+            return  # `come_back` announces it.
+        if wanted is None or wanted == self.me.meta:
             self._meta_wanted = None
             return
         due = self._meta_since + self._context.config.meta_min_interval_s
@@ -246,6 +248,22 @@ class Membership:
         self.dead(Dead(self.me.incarnation, self.me.name, self.me.name), now)
         if not any(member.state.present for member in self.order if member is not self.me):
             self._context.emit(LeaveDone())
+
+    def _farewell_spread(self) -> None:
+        # A farewell that an announcement of our own return has pushed out of the queue was not spread.
+        if self.leaving:
+            self._context.emit(LeaveDone())
+
+    def come_back(self, now: float) -> None:
+        """Be alive again after a goodbye, above its incarnation and with the meta that was wanted last."""
+        me = self.me
+        self.leaving = False
+        me.state = MemberState.ALIVE
+        me.since = now
+        me.incarnation = min(me.incarnation + 1, UINT32_MAX)
+        if self._meta_wanted is not None:
+            me.meta, self._meta_wanted, self._meta_since = self._meta_wanted, None, now
+        self._announce_self(me.name)
 
     def forget_dead(self, now: float) -> None:
         """Drop members that were dead or left for long enough."""

@@ -87,6 +87,8 @@ class RingKeeper:
         self._on_keys = on_keys
         self._others = others
         self._tasks: TaskGroup | None = None
+        self._joins: TaskGroup | None = None
+        self._leaving = False
         self._timing = timing
         self._joining: set[str] = set()
         self._contact = anyio.Event()
@@ -146,7 +148,7 @@ class RingKeeper:
         """
         with anyio.move_on_after(self._timing.look_patience_s):
             await looked.wait()
-        while True:
+        while not self._leaving:
             self._looked = looked.is_set()
             await self._live(looked)
             await looked.wait()
@@ -163,15 +165,23 @@ class RingKeeper:
                     self._on_keys(())
                 if not self._looked:
                     log.warning("joiningNotEligible", reason="no full look at the API server yet")
-                    tasks.start_soon(self._become_eligible, ring, tasks, looked)
-                await self._first_join(ring, tasks)
-                self._met = True
-                self._on_joined()
-                while True:
-                    await anyio.sleep(self._rng.uniform(*self._timing.rejoin_s))
-                    self._rejoin(ring, tasks)
+                async with anyio.create_task_group() as joins:
+                    self._joins = joins
+                    await self._keep_joined(ring, joins, looked)
+                # A goodbye has ended that: what came in the meantime is still listened to.
+                await anyio.sleep_forever()
             finally:
-                self.ring, self._tasks, self._met = None, None, False
+                self.ring, self._tasks, self._joins, self._met = None, None, None, False
+
+    async def _keep_joined(self, ring: Ring, joins: TaskGroup, looked: anyio.Event) -> None:
+        if not self._looked:
+            joins.start_soon(self._become_eligible, ring, joins, looked)
+        await self._first_join(ring, joins)
+        self._met = True
+        self._on_joined()
+        while True:
+            await anyio.sleep(self._rng.uniform(*self._timing.rejoin_s))
+            self._rejoin(ring, joins)
 
     def wire_evidence(self, name: str, answer: WireAnswer, *, proven: bool) -> None:
         """Tell the ring what the wire said of a member; `proven`: somebody else answered meanwhile."""
@@ -184,9 +194,15 @@ class RingKeeper:
             self._tasks.start_soon(self.ring.give_up, name)
 
     async def leave(self) -> None:
-        """Say goodbye; takes at most a second."""
+        """Say goodbye, for good: nobody is joined from now on. Takes at most a second."""
+        self._leaving = True
         if self.ring is not None:
-            await self.ring.leave(LEAVE_S)
+            await self._say_goodbye(self.ring)
+
+    async def _say_goodbye(self, ring: Ring) -> None:
+        if self._joins is not None:
+            self._joins.cancel_scope.cancel()
+        await ring.leave(LEAVE_S)
 
     def _made(self) -> Ring:
         return Ring(
@@ -221,7 +237,7 @@ class RingKeeper:
                         member=event.view.name,
                         reason="no full look at the API server yet",
                     )
-                    await ring.leave(LEAVE_S)
+                    await self._say_goodbye(ring)
                     tasks.cancel_scope.cancel()
 
     async def _first_join(self, ring: Ring, tasks: TaskGroup) -> None:

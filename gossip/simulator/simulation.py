@@ -193,6 +193,12 @@ class Simulation:
         self.node(name).leave(now=host.clock(self.now))
         self.settle(host)
 
+    def come_back(self, name: str) -> None:
+        """Let a member that said goodbye be one again."""
+        host = self._hosts[name]
+        self.node(name).come_back(now=host.clock(self.now))
+        self.settle(host)
+
     def set_meta(self, name: str, meta: bytes) -> None:
         """Let a member announce another meta."""
         host = self._hosts[name]

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from gossip.config import SwimConfig
+from gossip.fastconfig import FastLaneConfig
 from gossip.keyring import Keyring
 from gossip.member import MemberView
 from gossip.outputs import MemberDead, MemberJoined, MemberLeft, MemberSuspect, MemberUpdated, Refuted
@@ -167,6 +169,31 @@ def test_a_leave_is_seen_as_left_and_no_suspicion(seed: int) -> None:
     assert not told(simulation, MemberDead)
     assert not told(simulation, MemberSuspect, "n4")
     assert simulation.agreed(others)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_all_leave_and_come_back_one_after_the_other(seed: int, fast: bool) -> None:
+    config = SwimConfig(fast_lane=FastLaneConfig() if fast else None)
+    simulation = Simulation(seed, config=config, network=LOSSY)
+    names = [f"n{number}" for number in range(6)]
+    simulation.form(names)
+    for name in names:
+        others = {other for other in names if other != name}
+        simulation.leave(name)
+        assert simulation.run_until(
+            lambda: {h.member for h in told(simulation, MemberLeft, name)} >= others,  # noqa: B023
+            within_s=5.0,
+        )
+        # Whatever its loop does meanwhile: an exchange of state is no return.
+        simulation.join(name, sorted(others)[:1])
+        simulation.run(random.Random(seed).uniform(0.0, 40.0))
+        assert not {h.member for h in told(simulation, MemberJoined, name)}
+        simulation.come_back(name)
+        simulation.join(name, sorted(others)[:2])
+        assert simulation.run_until(lambda: simulation.agreed(names), within_s=5.0)
+    simulation.run(60.0)
+    assert simulation.agreed(names)
+    assert not told(simulation, MemberDead)
 
 
 def test_meta_reaches_everyone(seed: int) -> None:

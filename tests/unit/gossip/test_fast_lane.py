@@ -175,6 +175,32 @@ def test_one_tick_asks_all_three() -> None:
     assert all(len(set(tick)) == 3 and tick == ticks[0] for tick in ticks)
 
 
+def test_who_left_asks_nobody_until_it_comes_back() -> None:
+    made = bench("a", "b", "c")
+    live(made, 1.0, set())
+    made.node.leave(now=made.now)
+    live(made, 1.0, set())
+    # The ordinary probes go on, one a second.
+    assert len(pings(made, live(made, 5.0, set()))) <= 6
+    made.node.join([("198.18.0.10", PORT)], now=made.now)
+    assert len(pings(made, live(made, 5.0, set()))) <= 6
+    doubts = made.node.counters.doubts
+    made.node.come_back(now=made.now)
+    assert len(pings(made, live(made, 5.0, set()))) > 100
+    assert made.node.counters.doubts == doubts, "questions of before the goodbye are no misses"
+
+
+def test_who_comes_back_goes_on_asking_after_the_dead() -> None:
+    made = bench("a", "b")
+    live(made, 1.0, set())
+    made.hear(Dead(1, "a", "b"))
+    assert pings(made, live(made, 5.0, {"a"})).count("a") >= 15
+    made.node.leave(now=made.now)
+    assert "a" not in pings(made, live(made, 5.0, {"a"}))
+    made.node.come_back(now=made.now)
+    assert pings(made, live(made, 5.0, {"a"})).count("a") >= 15
+
+
 def test_only_an_answer_to_an_own_question_is_a_sign_of_life() -> None:
     made = bench("a", "b")
     made.now += 1.0

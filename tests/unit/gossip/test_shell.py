@@ -85,6 +85,10 @@ async def test_three_join_one_crashes_one_leaves() -> None:
         await b.leave(timeout_s=PATIENCE_S)
         left = await event(a, MemberLeft)
         assert (left.view.name, left.view.state) == ("b", MemberState.LEFT)
+        await b.come_back()
+        await event(a, MemberJoined, lambda joined: joined.view.name == "b")
+        await b.leave(timeout_s=PATIENCE_S)
+        await event(a, MemberLeft)
         assert a.counters.deaths >= 1
         assert a.counters.packets_in > 0
         assert not a.counters.rejected

@@ -5,8 +5,10 @@ import pytest
 from gossip.address import Endpoint
 from gossip.config import SwimConfig
 from gossip.errors import RejectReason, UsageError
+from gossip.fastconfig import FastLaneConfig
 from gossip.member import MemberState
 from gossip.messages import Ack, Alive, Dead, Ping, Suspect
+from gossip.meta import Meta
 from gossip.outputs import (
     LeaveDone,
     MemberAlive,
@@ -19,6 +21,8 @@ from gossip.outputs import (
     Refuted,
 )
 from tests.unit.gossip.helpers import PORT, SOURCE, START, Bench, address, alive, of
+
+OURS = Meta(software="vipring", version="1").encode()
 
 
 def test_alive_of_an_unknown_member_joins_and_is_passed_on() -> None:
@@ -124,6 +128,24 @@ def test_a_name_that_left_may_come_back_elsewhere_and_a_dead_one_after_the_recla
     assert joined.view.address == "198.18.0.78"
 
 
+@pytest.mark.parametrize(("ours", "accepted"), [(True, True), (False, False)])
+def test_a_dead_member_of_ours_is_taken_elsewhere_after_five_seconds_and_not_before(
+    ours: bool, accepted: bool
+) -> None:
+    bench = Bench(SwimConfig(fast_lane=FastLaneConfig()), meta=OURS)
+    meta = OURS if ours else b""
+    bench.hear(alive("b", 10, meta=meta), alive("c", 11, meta=meta))
+    moved = alive("b", 77, incarnation=9, meta=meta)
+    assert [refusal.reason for refusal in of(PeerRejected, bench.hear(moved))] == [RejectReason.CONFLICT]
+    bench.hear(Dead(1, "b", "c"))
+    bench.wait_answered(4.9)
+    assert not of(MemberJoined, bench.hear(moved))
+    assert bench.node.members()["b"].address == "198.18.0.10"
+    bench.wait_answered(0.2)
+    assert bool(of(MemberJoined, bench.hear(moved))) is accepted
+    assert bench.node.members()["b"].address == ("198.18.0.77" if accepted else "198.18.0.10")
+
+
 @pytest.mark.parametrize("vsn", [b"", bytes(3), bytes(6), bytes((1, 5, 2)), bytes((3, 2, 2, 0, 0, 0))])
 def test_versions_that_would_poison_every_exchange_are_refused(vsn: bytes) -> None:
     bench = Bench()
@@ -187,6 +209,46 @@ def test_leave_tells_the_others_and_ends_when_it_was_spread() -> None:
     assert bench.node.members()["me"].state is MemberState.LEFT
     # Nothing brings it back, and accusations are not answered.
     assert not of(Refuted, bench.hear(alive("me", 1, incarnation=9), Suspect(9, "me", "b")))
+
+
+def test_only_come_back_ends_a_goodbye() -> None:
+    bench = Bench(members=["b"])
+    bench.node.come_back(now=bench.now)
+    assert bench.node.members()["me"].incarnation == 1, "who never left has nothing to say"
+    bench.node.leave(now=bench.now)
+    assert of(LeaveDone, bench.wait_answered(5.0))
+    bench.node.join([("198.18.0.10", PORT)], now=bench.now)
+    bench.wait_answered(5.0)
+    assert bench.node.members()["me"].state is MemberState.LEFT
+    bench.node.come_back(now=bench.now)
+    assert {m.incarnation for m in bench.said("me") if isinstance(m, Alive)} == {2}
+    assert bench.node.members()["me"].state is MemberState.ALIVE
+    # The goodbye of before is old news, and an accusation of now is answered.
+    assert not of(Refuted, bench.hear(Dead(1, "me", "me")))
+    assert of(Refuted, bench.hear(Suspect(2, "me", "b"))) == [Refuted(3, "b")]
+    bench.node.leave(now=bench.now)
+    assert of(LeaveDone, bench.wait_answered(5.0)) == [LeaveDone()]
+    assert bench.node.members()["me"].state is MemberState.LEFT
+
+
+def test_a_goodbye_that_was_called_off_is_not_told_as_spread() -> None:
+    bench = Bench(members=["b"])
+    bench.node.leave(now=bench.now)
+    bench.node.come_back(now=bench.now)
+    outputs = bench.wait(5.0)
+    assert not of(LeaveDone, outputs)
+    assert Dead(1, "me", "me") not in [message for _, message in bench.messages(outputs)]
+
+
+def test_meta_that_was_wanted_in_absence_is_said_at_the_return() -> None:
+    bench = Bench(members=["b"], meta=b"0")
+    bench.node.set_meta(b"1", now=bench.now)
+    bench.node.set_meta(b"2", now=bench.now)
+    bench.node.leave(now=bench.now)
+    bench.wait(10.0)
+    assert bench.node.members()["me"].meta == b"1"
+    bench.node.come_back(now=bench.now)
+    assert {(m.incarnation, m.meta) for m in bench.said("me") if isinstance(m, Alive)} == {(3, b"2")}
 
 
 def test_leave_alone_is_over_at_once() -> None:

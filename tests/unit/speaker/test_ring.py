@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from gossip.config import SwimConfig
+from gossip.member import MemberState
 from gossip.meta import Meta
 from gossip.outputs import MembershipEvent
 from gossip.shell import Ring
@@ -21,7 +22,7 @@ from tests.seed import chosen_seed
 from tests.unit.speaker.builders import our_meta, pod
 
 QUICK = JoinTiming(look_patience_s=0.05, first_join_s=0.5, first_retry_s=0.05, rejoin_s=(0.05, 0.1))
-OWN, PEER = "127.0.1.1", "127.0.1.2"
+OWN, PEER, THIRD = "127.0.1.1", "127.0.1.2", "127.0.1.3"
 
 
 @pytest.fixture
@@ -69,10 +70,10 @@ class Stage:
             yield
             tasks.cancel_scope.cancel()
 
-    def peer(self, meta: bytes) -> Ring:
+    def peer(self, meta: bytes, *, name: str = "n2", host: str = PEER) -> Ring:
         return Ring(
-            name="n2",
-            bind=(PEER, self.port),
+            name=name,
+            bind=(host, self.port),
             advertise=None,
             keyring=None,
             config=SwimConfig.local(),
@@ -223,3 +224,35 @@ async def test_who_died_is_asked_after_until_its_node_is_gone(port: int, rng: ra
         assert node.sizes()["members asked after"] == 1
         stage.keeper.node_gone("n2")
         await until(lambda: not node.sizes()["members asked after"])
+
+
+async def test_who_says_goodbye_joins_nobody_any_more(port: int, rng: random.Random) -> None:
+    """A known speaker that is missing is joined again and again; a speaker that leaves was once brought back by that."""
+    stage = Stage(port, rng)
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    stage.peers.set_pod(pod("speaker-3", "n3", THIRD))
+    stage.looked.set()
+    async with stage.peer(our_meta()) as peer, stage.running():
+        await until(lambda: meta_of(peer, "n1"))
+        await until(lambda: stage.joined)
+        await stage.keeper.leave()
+        await until(lambda: peer.members()["n1"].state is MemberState.LEFT)
+        async with stage.peer(our_meta(), name="n3", host=THIRD) as third:
+            # Ten to twenty looks for missing speakers.
+            with anyio.move_on_after(1.0):
+                await until(lambda: len(third.members()) > 1 or meta_of(peer, "n1"))
+            assert set(third.members()) == {"n3"}
+        assert meta_of(peer, "n1") is None
+
+
+async def test_a_goodbye_before_the_ring_was_made_is_for_good(port: int, rng: random.Random) -> None:
+    stage = Stage(port, rng, JoinTiming(look_patience_s=60.0))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stage.keeper.run, stage.looked)
+        await anyio.lowlevel.checkpoint()
+        await stage.keeper.leave()
+        stage.looked.set()
+        # `run` returns, or the test runs into its own limit.
+        tasks.cancel_scope.deadline = anyio.current_time() + 20.0
+    assert not tasks.cancel_scope.cancelled_caught
+    assert stage.joined == 0
