@@ -1,12 +1,22 @@
 """Recorded packets of a dead member: they neither wake it nor bring it back once it is forgotten."""
 
-from gossip.config import SwimConfig
-from gossip.member import MemberState
-from gossip.messages import Ack, Dead, Ping
-from gossip.outputs import MemberDead, MemberJoined
-from gossip.stream import encode_push_pull
-from tests.unit.gossip.helpers import PORT, SOURCE, Bench, address, alive, of, state
+from collections.abc import Callable
 
+import pytest
+
+from gossip.address import Endpoint
+from gossip.config import SwimConfig
+from gossip.fastconfig import FastLaneConfig
+from gossip.keyring import Keyring
+from gossip.member import MemberState
+from gossip.messages import Ack, Alive, Dead, NodeState, Ping, encode
+from gossip.meta import Meta
+from gossip.outputs import MemberDead, MemberJoined, OpenStream, Output
+from gossip.stream import encode_push_pull, frame
+from tests.unit.gossip.helpers import PORT, SOURCE, VSN, Bench, address, alive, entropy, of, state
+
+AT_B = Endpoint("198.18.0.10", PORT)
+META = Meta(software="vipring", version="1", instance=b"first").encode()
 QUICK = SwimConfig(gossip_to_the_dead_time_s=2.0)
 
 
@@ -33,6 +43,60 @@ def test_the_dead_stays_dead() -> None:
         assert not recorded(bench)
         bench.wait_answered(1.0)
     assert bench.node.members()["b"].state is MemberState.DEAD
+
+
+def let_pass(bench: Bench, seconds: float, answer_of_b: Callable[[int], object]) -> int:
+    """Let time pass with every ping of others than b answered at once; how often b was asked."""
+    asked, end = 0, bench.now + seconds
+    while (deadline := bench.node.next_deadline()) is not None and deadline <= end:
+        bench.now = max(bench.now, deadline)
+        bench.node.handle_timer(bench.now)
+        for to, message in bench.messages(bench.node.take_outputs()):
+            if isinstance(message, Ping) and message.node == "b":
+                asked += 1
+                answer_of_b(message.seq)
+            elif isinstance(message, Ping):
+                bench.hear(Ack(message.seq), source=to)
+    bench.now = end
+    return asked
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("keyring", [None, Keyring([bytes(16)]), Keyring([bytes(32)])])
+def test_every_packet_and_stream_of_the_dead_replayed_wakes_nobody(
+    fast: bool, keyring: Keyring | None
+) -> None:
+    """The bytes as they came, sealed ones under a key that still counts, and every answer of b to a question of ours."""
+    config = SwimConfig(fast_lane=FastLaneConfig() if fast else None)
+    bench = Bench(config, keyring, meta=META)
+    bench.hear(alive("c", 11, meta=META))
+    packets: list[bytes] = []
+
+    def said_by_b(*parts: Alive | Ack | Ping) -> list[Output]:
+        packets.append(bench.codec.pack([encode(part) for part in parts], crc=False))
+        return bench.hear_bytes(packets[-1], source=AT_B)
+
+    table = [NodeState("b", address(10), PORT, META, 3, 0, VSN)]
+    stream = frame(encode_push_pull(table, join=True), keyring, entropy, 2)
+    said_by_b(alive("b", 10, 3, META))
+    said_by_b(alive("b", 10, 3, META), Ping(9, "me", address(10), PORT, "b"))
+    let_pass(bench, 3.0, lambda sequence: said_by_b(Ack(sequence)))
+    assert len(packets) >= (20 if fast else 3), "no answers were recorded"
+    assert of(MemberDead, bench.hear(Dead(3, "b", "c")))
+    asked = 0
+    for _ in range(20):
+        asked += let_pass(bench, 0.5, lambda _: None)
+        outputs = [output for packet in packets for output in bench.hear_bytes(packet, source=AT_B)]
+        number = bench.node.accept_stream(source=AT_B, now=bench.now)
+        assert number is not None
+        bench.node.receive_stream(number, stream, now=bench.now)
+        outputs += bench.node.take_outputs()
+        assert not of(MemberJoined, outputs)
+        assert bench.node.members()["b"].state is MemberState.DEAD
+    assert not bench.node.counters.rejected, "what is replayed has to be readable"
+    # The lane goes on asking after the dead, and none of the recorded answers is one to a question of these.
+    assert (asked > 20) is fast
+    assert not of(OpenStream, outputs)
 
 
 def test_the_forgotten_stays_forgotten_but_is_asked() -> None:
