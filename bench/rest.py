@@ -2,7 +2,8 @@
 
 `python -m bench.rest [--seconds S] [--json FILE]`, about 5 min with the defaults. Rings of 3 and 10 are processes on
 127.0.0.1, encrypted; their processor time includes the kernel's for them. Larger ones are simulated (encrypted as well),
-where processor time is that of the simulation divided by the members: without system calls, with the event heap.
+where processor time is that of the simulation divided by the members: without system calls, with the event heap. Exit status 1
+when a limit is broken.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import anyio
 import msgspec
 
 from bench import facts
+from bench.limits import Limit, failures
 from gossip.config import SwimConfig
 from gossip.fastconfig import FastLaneConfig
 from gossip.keyring import Keyring
@@ -33,6 +35,10 @@ LANES: Final[dict[str, FastLaneConfig | None]] = {
     "100 ms, 4 misses": FastLaneConfig(),
     "200 ms, 2 misses": FastLaneConfig(pace_s=0.2, misses=2, misses_without_wire=5),
 }
+CORE_MAX: Final = {"100 ms, 4 misses": 0.02, "200 ms, 2 misses": 0.012}
+"""Share of a core that a member may take with the fast lane."""
+GROWTH_MAX: Final = 1.1
+"""Datagrams a member sends in the largest ring, as a multiple of those in a ring of ten."""
 REAL: Final = (3, 10)
 SIMULATED: Final = (3, 10, 100)
 _HOST: Final = "127.0.0.1"
@@ -137,6 +143,32 @@ def simulated(members: int, lane: str, seconds: float, seed: int) -> Cost:
     )
 
 
+def limits(rows: Sequence[Row]) -> list[Limit]:
+    """What is asked of a member at rest: little, and no more in a large ring."""
+    found = [
+        Limit(
+            f"{row.members} {'simulated' if row.simulated else 'processes'}, {row.lane}",
+            row.cost.core * 100,
+            CORE_MAX[row.lane] * 100,
+            "% of a core",
+        )
+        for row in rows
+        if row.lane in CORE_MAX
+    ]
+    packets = {(row.members, row.lane): row.cost.packets for row in rows if row.simulated}
+    largest = max(SIMULATED)
+    found += [
+        Limit(
+            f"datagrams of one of {largest} by those of one of 10, {lane}",
+            packets[largest, lane] / packets[10, lane],
+            GROWTH_MAX,
+            "",
+        )
+        for lane in LANES
+    ]
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table, write the facts."""
     parser = argparse.ArgumentParser(prog="python -m bench.rest", description=__doc__.splitlines()[0])
@@ -168,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         found = {"seconds": args.seconds, "seed": args.seed, "rows": msgspec.to_builtins(rows)}
         facts.write(args.json, measured, found)
-    return 0
+    return failures(limits(rows))
 
 
 if __name__ == "__main__":
