@@ -84,6 +84,7 @@ def test_every_packet_and_stream_of_the_dead_replayed_wakes_nobody(
     assert len(packets) >= (20 if fast else 3), "no answers were recorded"
     assert of(MemberDead, bench.hear(Dead(3, "b", "c")))
     asked = 0
+    outputs: list[Output] = []
     for _ in range(20):
         asked += let_pass(bench, 0.5, lambda _: None)
         outputs = [output for packet in packets for output in bench.hear_bytes(packet, source=AT_B)]

@@ -65,7 +65,7 @@ ACTS: list[tuple[Callable[[Bench], object], dict[str, int]]] = [
     (opened, {"streams in": 1, "stream bytes": 1, "deadlines": 1}),
     (joined, {"streams out": 1, "joins waiting": 1, "deadlines": 1}),
     (forgotten, {"members": -1, "former members": 1, "forgotten members": 1}),
-    (claimed, {"members": -1, "claims": 1, "deadlines": 1}),
+    (claimed, {"members": -1, "claims": 1, "members asked after": 1, "streams out": 1, "deadlines": 3}),
     (silent, {"watches": 1}),
     (expanding, {"expansions": 1, "streams in": 1}),
     (silent_for_a_while, {"silences": 1}),
