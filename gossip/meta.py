@@ -23,11 +23,12 @@ class Meta:
     software: str
     version: str
     draining: bool = False
-    """The member is leaving and gives its addresses away."""
+    """The member may own no addresses because it will leave. Speakers heed it and say it never: their goodbye does the
+    same at once (docs/decisions/011-what-meta-says.md)."""
     eligible: bool = True
     """The member may own addresses."""
     segments: tuple[bytes, ...] = field(default=())
-    """4-byte hashes of the layer 2 segments on which it is heard."""
+    """4-byte hashes of the layer 2 segments on which it is heard. Speakers say none, and read none."""
     instance: bytes = b""
     """Drawn at each start of the process: who comes back from the dead with the same one was never dead."""
 

@@ -96,7 +96,7 @@ async def line_of(process: anyio.abc.Process) -> str:
 
 
 @pytest.mark.anyio
-async def test_a_flood_under_a_wrong_key_delays_no_ack_to_a_real_member() -> None:
+async def test_a_flood_under_a_wrong_key_leaves_acks_to_real_members_in_time() -> None:
     """The member that is flooded has a process of its own, as a speaker has; two others ask it ten times a second each."""
     async with await anyio.open_process([sys.executable, "-c", MEMBER], stderr=None, cwd=ROOT) as flooded:
         assert flooded.stdin is not None
