@@ -22,7 +22,7 @@ def test_each_kind_has_its_column_and_the_lossy_rings_are_summed() -> None:
     lines = interop.table(msgspec.json.encode(found))
     assert lines[0] == "| seconds, lowest to highest | memberlist, rings: 2 | serf, rings: 1 |"
     assert "| … everybody knows | 1.00 to 6.50 | 1.00 to 1.00 |" in lines
-    assert lines[-1].startswith("2 rings with loss and stalls, 600 s long: 800 stalls, 0 false deaths")
+    assert lines[-2].startswith("2 rings with loss and stalls, 600 s long: 800 stalls, 0 false deaths")
 
 
 def test_the_page_has_a_place_for_it_and_shows_the_result() -> None:
