@@ -34,6 +34,8 @@ BOUNDS: Final[dict[Kind, Bound]] = {
     "hang": Bound(2.5, 4.0),
     # docs/failover.md, dead-data-path: at most 4 s; the others hear 5 s after its end that the link counts again.
     "deaf": Bound(4.0, 7.0),
+    # Not in docs/failover.md. Who asks it at its own MAC is not heard until it has sent something, after a second at most.
+    "replug": Bound(1.2, 2.0),
     # No promise: the segment itself is cut, or nobody can be heard, or a stranger answers for everything.
     "cut": Bound(SEVERAL_S, 4.0),
     "gateway": Bound(SEVERAL_S, 4.0),

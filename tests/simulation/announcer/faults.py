@@ -60,6 +60,7 @@ class Trial:
             rng=random.Random(schedule.seed),
             loss=schedule.loss,
             suppressing=schedule.suppressing,
+            ageing_s=schedule.ageing_s,
         )
         self.segment.able_changed = self._spread
         self.segment.conflicted = self._held_back
@@ -216,6 +217,9 @@ class Trial:
         node = self.segment.nodes[fault.node]
         if node in self.busy or not node.up:
             return
+        if fault.kind == "replug":
+            self._replug(fault, node)
+            return
         self.busy.add(node)
         self.near.begins(fault)
         self.quiet = self.segment.now
@@ -247,6 +251,12 @@ class Trial:
             self._refresh(verdict)
         lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
         self.segment.at(lasts, partial(self._end, fault, node))
+
+    def _replug(self, fault: Fault, node: Node) -> None:
+        node.port = self.segment.new_port()
+        self.near.ends(fault, self.segment.now)
+        self.quiet = self.segment.now
+        self.segment.note(node.name, "-- replug")
 
     def _begin_plain(self, fault: Fault) -> None:
         """A plain member dies, and comes back later."""
@@ -282,7 +292,7 @@ class Trial:
         self.quiet = self.segment.now
         self.segment.note("segment", f"-- {fault.kind} for {fault.lasts} s")
         if fault.kind == "gateway":
-            self.segment.gateway_up = False
+            self.segment.gateway.carries = False
         else:
             self.segment.host_since = self.segment.now
             self.strange = min(self.strange, self.segment.now)
@@ -295,7 +305,7 @@ class Trial:
         self.quiet = self.segment.now
         self.segment.note("segment", f"-- {kind} ends")
         if kind == "gateway":
-            self.segment.gateway_up = True
+            self.segment.gateway.carries = True
         else:
             self.segment.host_since = None
 
@@ -387,7 +397,7 @@ class Trial:
     def _held_back(self, node: Node, address: IPv4Address) -> None:
         """A node holds an address back for a stranger's sake, who may be the host or the switch's cache. Only one may that
         knew of no owner, or not the others' MACs, before there was any such thing."""
-        strange = min(self.strange, self.first) if self.segment.suppressing else self.strange
+        strange = min(self.strange, self.first) if self.schedule.suppressing else self.strange
         if node.knew.get(address, math.inf) < strange:
             raise BrokenPromiseError(f"{node.name} holds {address} back for a stranger's sake")
 
@@ -410,7 +420,7 @@ class Trial:
         admits do not count yet, since others may own other addresses."""
         segment, address = self.segment, web.address
         strange = segment.host_since or math.inf
-        if segment.suppressing:
+        if self.schedule.suppressing:
             strange = min(strange, self.first)
         sound = [
             node
@@ -428,7 +438,7 @@ class Trial:
             for node in sound
             if node.joined and node.since < strange
         )
-        return fit and (segment.gateway_up or len(sound) > 1)
+        return fit and (segment.gateway.carries or len(sound) > 1)
 
     def _count(self, since_when: dict[T, float], key: T, *, holds: bool, since: float) -> None:
         if not holds:

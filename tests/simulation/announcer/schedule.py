@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from tests.simulation.announcer.switch import BRIEF_AGEING_S, USUAL_AGEING_S
+
 Kind: TypeAlias = Literal[
     "die",
     "leave",
@@ -15,6 +17,7 @@ Kind: TypeAlias = Literal[
     "cut",
     "ring-cut",
     "deaf",
+    "replug",
     "gateway",
     "host",
     "plain",
@@ -25,7 +28,8 @@ Kind: TypeAlias = Literal[
     "move",
     "exclude",
 ]
-OF_NODES: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "deaf")
+OF_NODES: tuple[Kind, ...] = ("die", "leave", "stall", "hang", "cut", "ring-cut", "deaf", "replug")
+"""`replug`: the node is at another port of the switch from one moment to the next, as with a bond."""
 OF_SEGMENT: tuple[Kind, ...] = ("gateway", "host")
 """The gateway is away, a host answers everything."""
 OF_API: tuple[Kind, ...] = ("service", "endpoints", "move", "exclude")
@@ -68,6 +72,7 @@ class Schedule:
     local: bool
     loss: float
     suppressing: bool
+    ageing_s: float
     faults: tuple[Fault, ...]
 
 
@@ -98,6 +103,7 @@ def draw(seed: int) -> Schedule:
         local=local,
         loss=loss,
         suppressing=suppressing,
+        ageing_s=rng.choice((BRIEF_AGEING_S, USUAL_AGEING_S)),
         faults=tuple(sorted(faults, key=lambda f: f.at)),
     )
 

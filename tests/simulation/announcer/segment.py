@@ -43,6 +43,8 @@ from speaker.decide import Address, Decider
 from speaker.ring import JoinTiming
 from speaker.roster import may_own
 from tests.simulation.announcer.api import Api, Change
+from tests.simulation.announcer.hosts import BRISK, USUAL, Host, NeighbourTable, Times
+from tests.simulation.announcer.switch import USUAL_AGEING_S, Switch
 from tests.unit.speaker.builders import our_meta, view
 
 KEY = signed.claim_key(b"k" * 32)
@@ -52,6 +54,8 @@ HOST_MAC = bytes.fromhex("0200000000fd")
 RENEW_S = 0.25
 SAMPLE_S = 0.01
 LATENCY_S = (0.0001, 0.001)
+EVERY_S = (0.05, 0.1)
+"""Between two datagrams of a host."""
 WAKE_S = 0.0001
 """What poll and the interpreter take at least."""
 ANSWERING = (State.ANNOUNCING, State.HANDING_OVER)
@@ -119,6 +123,7 @@ class Node:
         self.view = InterfaceView(
             1, "eth0", bytes([2, 0, 0, 0, 0, number]), (IPv4Interface(f"198.18.0.{10 + number}/16"),)
         )
+        self.port = segment.new_port()
         self.up = False
         self.side = 0
         self.deaf = False
@@ -134,7 +139,7 @@ class Node:
     @property
     def carries(self) -> bool:
         """Whether the data port carries frames."""
-        return not (self.deaf or self.bursts or self.segment.bursts)
+        return not (self.deaf or self.bursts)
 
     def start(self) -> None:
         """The speaker starts; it knows of nobody."""
@@ -360,26 +365,32 @@ def question(address: IPv4Address) -> bytes:
 
 
 class Segment:
-    """Nodes, gateway and switch. `loss` is the probability that a frame is lost on its way to one receiver."""
+    """Nodes, hosts, gateway and switch. `loss` is the probability that a frame is lost on its way to one receiver."""
 
     def __init__(
-        self, *, nodes: int, plain: int, rng: random.Random, loss: float = 0.0, suppressing: bool = False
+        self,
+        *,
+        nodes: int,
+        plain: int,
+        rng: random.Random,
+        loss: float = 0.0,
+        suppressing: bool = False,
+        ageing_s: float = USUAL_AGEING_S,
     ) -> None:
         self.rng = rng
         self.now = 1_000.0
         self.loss = loss
-        self.suppressing = suppressing
-        """Whether the switch answers requests from what it has seen instead of flooding them."""
+        self._ports = 0
+        self.switches = [Switch(ageing_s=ageing_s, suppressing=suppressing), Switch(ageing_s=ageing_s)]
+        """What is on either side of a cut has a switch."""
         self.bursts = 0
         """How many bursts the whole segment is in."""
-        self.gateway_up = True
         self.host_since: float | None = None
         """Since when a host is there that answers everything."""
         self.able_changed: Callable[[Node], None] = lambda _: None
         self.conflicted: Callable[[Node, IPv4Address], None] = lambda *_: None
         self.given_up: Callable[[Address], None] = lambda _: None
         """Called when a node finds that nobody may own an address."""
-        self._cache: dict[bytes, bytes] = {}
         self.plain = [Plain(number) for number in range(1, plain + 1)]
         names = [f"n{number}" for number in range(1, nodes + 1)]
         self.api = Api(names, [member.name for member in self.plain])
@@ -388,9 +399,24 @@ class Segment:
         self._serial = 0
         self.happened = 0
         """How many events have happened; between two of them nothing changes."""
+        self.gateway = self._host("gateway", GATEWAY_MAC, GATEWAY, USUAL)
+        self.hosts = [
+            self.gateway,
+            self._host("usual", bytes.fromhex("0200000000e1"), bytes([198, 18, 0, 201]), USUAL),
+            self._host("brisk", bytes.fromhex("0200000000e2"), bytes([198, 18, 0, 202]), BRISK),
+        ]
         self.nodes: list[Node] = []
         for number in range(1, nodes + 1):
             self.nodes.append(Node(self, number))
+
+    def _host(self, name: str, mac: bytes, address: bytes, times: Times) -> Host:
+        table = NeighbourTable(mac, address, times, self.rng)
+        return Host(name, table, port=self.new_port(), every_s=self.rng.uniform(*EVERY_S))
+
+    def new_port(self) -> int:
+        """A port of the switch that nobody is at."""
+        self._ports += 1
+        return self._ports
 
     def at(self, delay: float, call: Callable[[], None]) -> None:
         """Call something `delay` seconds from now."""
@@ -401,47 +427,71 @@ class Segment:
         """Remember what happened, for the report of a failure."""
         self.story.append(f"{self.now - 1_000:9.4f} {who} {what}")
 
-    def send(self, sender: Node, frame: bytes) -> None:
-        """A frame leaves a node."""
+    def send(self, sender: Node | Host, frame: bytes) -> None:
+        """A frame leaves a node or a host."""
         said = arp.parse(frame)
-        if not sender.carries or not isinstance(said, ArpFrame):
+        if not sender.carries or self.bursts or not isinstance(said, ArpFrame):
             return
-        gratuitous = said.sender_ip == said.target_ip
-        asks = said.operation == arp.REQUEST and not gratuitous
+        asks = said.operation == arp.REQUEST and said.sender_ip != said.target_ip
         if self.host_since is not None and asks and said.destination == arp.BROADCAST:
-            self._reply(sender, said, HOST_MAC)
-        if self.gateway_up and said.target_ip == GATEWAY and said.destination in (arp.BROADCAST, GATEWAY_MAC):
-            self._reply(sender, said, GATEWAY_MAC)
-        if self.suppressing and sender.side == 0:
-            cached = self._cache.get(said.target_ip)
-            if asks and said.destination == arp.BROADCAST and cached is not None:
-                self._reply(sender, said, cached)
-                return
-            if said.sender_ip != arp.ANY:
-                self._cache[said.sender_ip] = said.sender_mac
+            self._answer(sender, said, HOST_MAC)
+        switch = self.switches[sender.side]
+        cached = switch.answer_for(said)
+        if cached is not None:
+            self._answer(sender, said, cached)
+            return
+        switch.learn(said, sender.port, self.now)
+        out = switch.port_of(said.destination, self.now)
         for node in self.nodes:
             if node is not sender and said.destination in (arp.BROADCAST, node.view.mac):
-                self._deliver(sender, node, frame)
+                self._deliver(sender, node, out, frame)
+        for host in self.hosts:
+            # A question without a sender says nothing to a host that is not asked.
+            meant = said.sender_ip != arp.ANY or said.target_ip == host.table.address
+            if meant and host is not sender and said.destination in (arp.BROADCAST, host.table.mac):
+                self._deliver(sender, host, out, frame)
 
-    def _reply(self, asker: Node, asked: ArpFrame, mac: bytes) -> None:
+    def _answer(self, asker: Node | Host, asked: ArpFrame, mac: bytes) -> None:
         """Something that is no node answers; it is on the gateway's side."""
-        answer = ArpFrame(
-            asker.view.mac, mac, REPLY, mac, asked.target_ip, asked.sender_mac, asked.sender_ip
-        ).encode()
-
-        def arrive() -> None:
-            if asker.side == 0 and asker.carries:
-                asker.receive(answer)
-
+        to = asked.source
+        answer = ArpFrame(to, mac, REPLY, mac, asked.target_ip, asked.sender_mac, asked.sender_ip).encode()
         if asker.side == 0:
-            self._later(arrive)
+            self._later(partial(self._arrive, None, asker, None, answer))
 
-    def _deliver(self, sender: Node, node: Node, frame: bytes) -> None:
-        def arrive() -> None:
-            if sender.side == node.side and node.carries:
-                node.receive(frame)
+    def _deliver(self, sender: Node | Host, to: Node | Host, out: int | None, frame: bytes) -> None:
+        self._later(partial(self._arrive, sender, to, out, frame))
 
-        self._later(arrive)
+    def _arrive(self, sender: Node | Host | None, to: Node | Host, out: int | None, frame: bytes) -> None:
+        """A frame comes out of the switch, at one port or at all."""
+        side = sender.side if sender is not None else 0
+        if side != to.side or self.bursts or not to.carries or out not in (None, to.port):
+            return
+        if isinstance(to, Host):
+            to.table.receive(cast("ArpFrame", arp.parse(frame)), self.now)
+            self.send_for(to)
+        else:
+            to.receive(frame)
+
+    def send_for(self, host: Host) -> None:
+        """What a host's neighbour table has to say leaves."""
+        for frame in host.table.take_frames():
+            self.send(host, frame.encode())
+
+    def datagram(self, host: Host, address: IPv4Address) -> bytes | Node | None:
+        """A host sends a datagram. Returns the node that takes it; the MAC where that is no node's; None where it gets lost
+        or has to wait. Its kernel does so whoever announces the address."""
+        mac = host.table.use(address.packed, self.now)
+        self.send_for(host)
+        if mac is None or self.bursts or not host.carries:
+            return None
+        switch = self.switches[host.side]
+        switch.learn_source(host.table.mac, host.port, self.now)
+        out = switch.port_of(mac, self.now)
+        for node in self.nodes:
+            if node.view.mac == mac:
+                there = node.up and node.carries and node.side == host.side and out in (None, node.port)
+                return node if there else None
+        return mac
 
     def _later(self, arrive: Callable[[], None]) -> None:
         if self.rng.random() >= self.loss:
