@@ -14,6 +14,7 @@ from announcer.layer2.responder import GAP_S
 from speaker.decide import Address
 from tests.simulation.announcer.api import Change, Web, node_change
 from tests.simulation.announcer.bounds import API_S, Near
+from tests.simulation.announcer.clients import BrokenPromiseError, Clients, Promised
 from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_LOSS, OF_SEGMENT, Fault, Kind, Schedule
 from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
 
@@ -37,10 +38,6 @@ announced, until a node finds that nobody may own it."""
 HELD_S = 1.5
 """Longest time that a claim stays held while its holder does not announce: three polls, and one more that is lost."""
 SETTLE_S = 11.0
-
-
-class BrokenPromiseError(AssertionError):
-    """A promise was not kept."""
 
 
 class Trial:
@@ -69,6 +66,13 @@ class Trial:
         self.busy: set[Node] = set()
         self.busy_segment: set[Kind] = set()
         self.busy_api: set[tuple[Kind, int]] = set()
+        self.clients = Clients(
+            self.segment,
+            Promised(self.near.none_s, self.near.lost_s),
+            lossy=self.bursts or schedule.loss > 0,
+            two_s=TWO_BURSTS_S if self.bursts else TWO_S,
+        )
+        self.host_ended = -math.inf
         self.quiet = self.segment.now
         self.whole = self.segment.now
         self.first = math.inf
@@ -103,6 +107,7 @@ class Trial:
             owners = segment.owners(web.address)
             if owners != list(wanted):
                 raise BrokenPromiseError(f"in the end {owners} answer for {web.address}, not {wanted}")
+        self.clients.judge_end(self.host_ended)
 
     # The ring
 
@@ -256,6 +261,7 @@ class Trial:
         node.port = self.segment.new_port()
         self.near.ends(fault, self.segment.now)
         self.quiet = self.segment.now
+        self.clients.replugged = self.segment.now
         self.segment.note(node.name, "-- replug")
 
     def _begin_plain(self, fault: Fault) -> None:
@@ -306,8 +312,10 @@ class Trial:
         self.segment.note("segment", f"-- {kind} ends")
         if kind == "gateway":
             self.segment.gateway.carries = True
+            self.segment.gateway.table.clear()
         else:
             self.segment.host_since = None
+            self.host_ended = self.segment.now
 
     def _given_up(self, node: Node, life: object) -> None:
         """A hung speaker's lease is over: nothing of it answers any more, and the ring holds it dead."""
@@ -377,6 +385,8 @@ class Trial:
         for (address, name), since in self.vain.items():
             if segment.now - since > HELD_S:
                 raise BrokenPromiseError(f"{name} is held for {address}, which its holder does not announce")
+        self.clients.quiet = self.quiet
+        self.clients.send(self._can_be_owned)
 
     def _look(self, web: Web) -> None:
         """Note since when what must not last is the case."""

@@ -76,6 +76,10 @@ class NeighbourTable:
         self._entries: dict[bytes, Entry] = {}
         self._frames: list[ArpFrame] = []
 
+    def clear(self) -> None:
+        """The host starts anew; it knows of nobody."""
+        self._entries.clear()
+
     def entry(self, address: bytes) -> Entry | None:
         """What is known of an address."""
         return self._entries.get(address)

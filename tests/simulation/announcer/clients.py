@@ -1,0 +1,181 @@
+"""What clients see: datagrams of hosts over their neighbour tables, and the promises to them.
+
+Every host sends to every address there is. A datagram is taken by the kernel of the node that the host's entry leads to,
+whoever announces the address; it is served if that node does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Final, NamedTuple, TypeAlias
+
+from tests.simulation.announcer.api import Web
+from tests.simulation.announcer.hosts import USUAL, Host, State
+from tests.simulation.announcer.segment import EVERY_S, HOST_MAC, SAMPLE_S, Node, Segment
+
+PERIOD_S: Final = EVERY_S[1] + 2 * SAMPLE_S
+"""Longest time between two datagrams of a host."""
+LEARNS_S: Final = 0.1 + PERIOD_S
+"""Until a host's datagrams go to whoever announces an address: the second gratuitous request."""
+LEARNS_LOST_S: Final = 1.1 + PERIOD_S
+"""The same where frames are lost: the fourth."""
+ASKS_LOST_S: Final = 2 * USUAL.again_s + PERIOD_S
+"""Where frames are lost and the host asks by broadcast for what was announced long before: the third question."""
+REPLUGGED_S: Final = 1.0 + PERIOD_S
+"""A node at another port of the switch is found there: it asks a neighbour every second."""
+Of: TypeAlias = tuple[str, IPv4Address]
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise was not kept."""
+
+
+class Promised(NamedTuple):
+    """How long an address may be without an owner that has had none since a moment, and how much of the time since then
+    does not count."""
+
+    none_s: Callable[[float], float]
+    lost_s: Callable[[float, float], float]
+
+
+@dataclass(slots=True)
+class Taking:
+    """A node takes datagrams for an address without a pause."""
+
+    since: float
+    last: float
+
+
+class Clients:
+    """The hosts of a segment. `lossy`: frames are lost; `two_s`: longest time in which two nodes take datagrams."""
+
+    def __init__(self, segment: Segment, promised: Promised, *, lossy: bool, two_s: float) -> None:
+        self._segment, self._promised = segment, promised
+        self._lossy = lossy
+        self._two_s = two_s + PERIOD_S
+        self.quiet = segment.now
+        """The last beginning or end of a fault."""
+        self.replugged = float("-inf")
+        """When a node was found at another port of the switch."""
+        self._unserved: dict[Of, float] = {}
+        self._missed: dict[Of, float] = {}
+        """Since when no datagram has been served, though one must be; and though somebody announces the address."""
+        self._owners: dict[IPv4Address, tuple[list[str], float]] = {}
+        self._taking: dict[IPv4Address, dict[str, Taking]] = {}
+        self.worst_unserved = self.worst_missed = self.worst_two = 0.0
+
+    def send(self, may_want: Callable[[Web], bool]) -> None:
+        """Let the hosts send whose time it is. `may_want`: whether somebody must answer for an address.
+
+        Raises BrokenPromiseError.
+        """
+        segment = self._segment
+        if any(node.side for node in segment.nodes):
+            self._taking.clear()
+        for host in segment.hosts:
+            if host.due > segment.now:
+                continue
+            host.due = max(host.due + host.every_s, segment.now)
+            for web in segment.api.webs:
+                self._send(host, web, may_want)
+
+    def _send(self, host: Host, web: Web, may_want: Callable[[Web], bool]) -> None:
+        segment, address = self._segment, web.address
+        took = segment.datagram(host, address)
+        if isinstance(took, Node):
+            self._take(address, took)
+        of = (host.name, address)
+        served = isinstance(took, Node) and took.answers(address)
+        if served or not host.carries or took == HOST_MAC:
+            # A host that answers everything and was first holds the entry for as long as it proves itself.
+            self._unserved.pop(of, None)
+            self._missed.pop(of, None)
+            return
+        owners = segment.owners(address)
+        known = self._owners.get(address)
+        if known is None or known[0] != owners:
+            self._owners[address] = known = (owners, segment.now)
+        if not owners:
+            self._missed.pop(of, None)
+        else:
+            self._judge_missed(host, address, max(self._missed.setdefault(of, segment.now), known[1]))
+        if not may_want(web):
+            self._unserved.pop(of, None)
+        else:
+            self._judge_unserved(host, address, self._unserved.setdefault(of, segment.now))
+
+    def _judge_missed(self, host: Host, address: IPv4Address, since: float) -> None:
+        now = self._segment.now
+        since = max(since, self.quiet)
+        lasts = now - since - self._promised.lost_s(since, now)
+        self.worst_missed = max(self.worst_missed, lasts)
+        bound = self._learns_s(host, address)
+        if lasts > bound:
+            owners = " and ".join(self._segment.owners(address))
+            raise BrokenPromiseError(
+                f"the {host.name} host sends to {address} for {lasts:.2f} s without reaching {owners}: {self.entry(host, address)}"
+            )
+
+    def _judge_unserved(self, host: Host, address: IPv4Address, since: float) -> None:
+        now = self._segment.now
+        since = max(since, self.quiet)
+        lasts = now - since - self._promised.lost_s(since, now)
+        self.worst_unserved = max(self.worst_unserved, lasts)
+        bound = self._promised.none_s(since) + self._learns_s(host, address)
+        if lasts > bound:
+            raise BrokenPromiseError(
+                f"nobody serves the {host.name} host at {address} for {lasts:.2f} s where {bound:.2f} s are promised"
+            )
+
+    def _learns_s(self, host: Host, address: IPv4Address) -> float:
+        """How long the host's table and the switch's may take."""
+        learns = LEARNS_LOST_S if self._lossy else LEARNS_S
+        if self._segment.now - self.replugged < learns + REPLUGGED_S:
+            learns = max(learns, REPLUGGED_S)
+        entry = host.table.entry(address.packed)
+        if self._lossy and entry is not None and entry.state is State.INCOMPLETE:
+            learns = max(learns, ASKS_LOST_S)
+        return learns
+
+    def _take(self, address: IPv4Address, node: Node) -> None:
+        """A node takes a datagram; two that do so by turns for too long are two owners to the clients."""
+        now, taking = self._segment.now, self._taking.setdefault(address, {})
+        ours = taking.get(node.name)
+        if ours is None or now - ours.last > PERIOD_S or self._promised.lost_s(ours.last, now):
+            ours = taking[node.name] = Taking(now, now)
+        ours.last = now
+        for name, theirs in taking.items():
+            if theirs is not ours:
+                since = max(ours.since, theirs.since, self.quiet)
+                lasts = theirs.last - since - self._promised.lost_s(since, theirs.last)
+                self.worst_two = max(self.worst_two, lasts)
+                if lasts > self._two_s:
+                    raise BrokenPromiseError(
+                        f"{node.name} and {name} both took datagrams for {address} for {lasts:.2f} s"
+                    )
+
+    def judge_end(self, host_ended: float) -> None:
+        """In the end every entry leads to an owner. `host_ended`: when a host that answers everything was last there; an
+        entry may be its own until the table finds out. Raises BrokenPromiseError."""
+        segment = self._segment
+        macs = {node.name: node.view.mac for node in segment.nodes}
+        for web in segment.api.webs:
+            wanted = [macs[name] for name in segment.owners(web.address)]
+            for host in segment.hosts if wanted else ():
+                entry = host.table.entry(web.address.packed)
+                mac = entry.mac if entry is not None else b""
+                if mac == HOST_MAC and segment.now - host_ended < host.table.times.heals_s + PERIOD_S:
+                    continue
+                if mac not in wanted:
+                    raise BrokenPromiseError(
+                        f"in the end the {host.name} host has {self.entry(host, web.address)} for {web.address}"
+                    )
+
+    def entry(self, host: Host, address: IPv4Address) -> str:
+        """What a host knows of an address, for a report."""
+        entry = host.table.entry(address.packed)
+        if entry is None:
+            return "no entry"
+        return f"{entry.mac.hex(':') or 'no MAC'} ({entry.state.value})"
