@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple, TypeAlias
 
+from announcer.layer2.gratuitous import ROUNDS_S
 from tests.simulation.announcer.api import Web
 from tests.simulation.announcer.hosts import USUAL, Host, State
 from tests.simulation.announcer.segment import EVERY_S, HOST_MAC, SAMPLE_S, Node, Segment
@@ -20,7 +21,8 @@ PERIOD_S: Final = EVERY_S[1] + 2 * SAMPLE_S
 LEARNS_S: Final = 0.1 + PERIOD_S
 """Until a host's datagrams go to whoever announces an address: the second gratuitous request."""
 LEARNS_LOST_S: Final = 1.1 + PERIOD_S
-"""The same where frames are lost: the fourth."""
+"""The same where frames are lost: the fourth. Where the segment is or was cut: the next one, as what an owner announced behind
+the cut was not heard on this side."""
 ASKS_LOST_S: Final = 2 * USUAL.again_s + PERIOD_S
 """Where frames are lost and the host asks by broadcast for what was announced long before: the third question."""
 REPLUGGED_S: Final = 1.0 + PERIOD_S
@@ -57,6 +59,8 @@ class Clients:
         self._two_s = two_s + PERIOD_S
         self.quiet = segment.now
         """The last beginning or end of a fault."""
+        self.cut = float("-inf")
+        """When some of the nodes were last cut off."""
         self.replugged = float("-inf")
         """When a node was found at another port of the switch."""
         self._unserved: dict[Of, float] = {}
@@ -74,6 +78,7 @@ class Clients:
         segment = self._segment
         if any(node.side for node in segment.nodes):
             self._taking.clear()
+            self.cut = segment.now
         for host in segment.hosts:
             if host.due > segment.now:
                 continue
@@ -84,10 +89,11 @@ class Clients:
     def _send(self, host: Host, web: Web, may_want: Callable[[Web], bool]) -> None:
         segment, address = self._segment, web.address
         took = segment.datagram(host, address)
-        if isinstance(took, Node):
-            self._take(address, took)
         of = (host.name, address)
         served = isinstance(took, Node) and took.answers(address)
+        if isinstance(took, Node) and (served or segment.owners(address)):
+            # While nobody announces it no host can know better.
+            self._take(address, took)
         if served or not host.carries or took == HOST_MAC:
             # A host that answers everything and was first holds the entry for as long as it proves itself.
             self._unserved.pop(of, None)
@@ -132,6 +138,8 @@ class Clients:
     def _learns_s(self, host: Host, address: IPv4Address) -> float:
         """How long the host's table and the switch's may take."""
         learns = LEARNS_LOST_S if self._lossy else LEARNS_S
+        if self._segment.now - self.cut < ROUNDS_S[-1]:
+            learns = learns + LEARNS_LOST_S - LEARNS_S
         if self._segment.now - self.replugged < learns + REPLUGGED_S:
             learns = max(learns, REPLUGGED_S)
         entry = host.table.entry(address.packed)
