@@ -14,7 +14,8 @@ from typing import Final, NamedTuple, TypeAlias
 from announcer.layer2.gratuitous import ROUNDS_S
 from tests.simulation.announcer.api import Web
 from tests.simulation.announcer.hosts import USUAL, Host, State
-from tests.simulation.announcer.segment import EVERY_S, HOST_MAC, SAMPLE_S, Node, Segment
+from tests.simulation.announcer.node import Node
+from tests.simulation.announcer.segment import EVERY_S, HOST_MAC, SAMPLE_S, Segment
 
 PERIOD_S: Final = EVERY_S[1] + 2 * SAMPLE_S
 """Longest time between two datagrams of a host."""
@@ -121,7 +122,8 @@ class Clients:
         if lasts > bound:
             owners = " and ".join(self._segment.owners(address))
             raise BrokenPromiseError(
-                f"the {host.name} host sends to {address} for {lasts:.2f} s without reaching {owners}: {self.entry(host, address)}"
+                f"the {host.name} host sends to {address} for {lasts:.2f} s without reaching {owners}:"
+                f" it has {self.entry(host, address)}"
             )
 
     def _judge_unserved(self, host: Host, address: IPv4Address, since: float) -> None:
@@ -132,7 +134,8 @@ class Clients:
         bound = self._promised.none_s(since) + self._learns_s(host, address)
         if lasts > bound:
             raise BrokenPromiseError(
-                f"nobody serves the {host.name} host at {address} for {lasts:.2f} s where {bound:.2f} s are promised"
+                f"nobody serves the {host.name} host at {address} for {lasts:.2f} s where {bound:.2f} s are"
+                " promised"
             )
 
     def _learns_s(self, host: Host, address: IPv4Address) -> float:

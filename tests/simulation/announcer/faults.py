@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -15,8 +15,9 @@ from speaker.decide import Address
 from tests.simulation.announcer.api import Change, Web, node_change
 from tests.simulation.announcer.bounds import API_S, Near
 from tests.simulation.announcer.clients import BrokenPromiseError, Clients, Promised
+from tests.simulation.announcer.node import Node, Plain, member
 from tests.simulation.announcer.schedule import BRIEF_S, OF_API, OF_LOSS, OF_SEGMENT, Fault, Kind, Schedule
-from tests.simulation.announcer.segment import SAMPLE_S, Node, Plain, Segment, member
+from tests.simulation.announcer.segment import SAMPLE_S, Segment
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Trial:
         self.calm = kinds <= {"plain", *OF_API} and not schedule.loss
         self.near = Near()
         self.bursts = bool(kinds & set(OF_LOSS))
+        self.lossy = self.bursts or schedule.loss > 0
         self.had: set[Address] = set()
         """Addresses that were announced, and no node has found since that nobody may own them."""
         self.segment = Segment(
@@ -69,7 +71,7 @@ class Trial:
         self.clients = Clients(
             self.segment,
             Promised(self.near.none_s, self.near.lost_s),
-            lossy=self.bursts or schedule.loss > 0,
+            lossy=self.lossy,
             two_s=TWO_BURSTS_S if self.bursts else TWO_S,
         )
         self.host_ended = -math.inf
@@ -207,23 +209,18 @@ class Trial:
     # Faults
 
     def _begin(self, fault: Fault) -> None:
-        if fault.kind in OF_API:
-            self._change(fault)
-            return
-        if fault.kind == "plain":
-            self._begin_plain(fault)
-            return
-        if fault.kind in OF_SEGMENT:
-            self._begin_of_segment(fault)
-            return
-        if fault.kind in OF_LOSS:
-            self._burst(fault)
-            return
+        begin: dict[Kind, Callable[[Fault], None]] = {
+            **dict.fromkeys(OF_API, self._change),
+            **dict.fromkeys(OF_SEGMENT, self._begin_of_segment),
+            **dict.fromkeys(OF_LOSS, self._burst),
+            "plain": self._begin_plain,
+            "replug": self._replug,
+        }
+        begin.get(fault.kind, self._begin_of_node)(fault)
+
+    def _begin_of_node(self, fault: Fault) -> None:
         node = self.segment.nodes[fault.node]
         if node in self.busy or not node.up:
-            return
-        if fault.kind == "replug":
-            self._replug(fault, node)
             return
         self.busy.add(node)
         self.near.begins(fault)
@@ -257,7 +254,11 @@ class Trial:
         lasts = max(fault.lasts, 1.2) if fault.kind == "leave" else fault.lasts
         self.segment.at(lasts, partial(self._end, fault, node))
 
-    def _replug(self, fault: Fault, node: Node) -> None:
+    def _replug(self, fault: Fault) -> None:
+        """A node is at another port of the switch."""
+        node = self.segment.nodes[fault.node]
+        if not node.up:
+            return
         node.port = self.segment.new_port()
         self.near.ends(fault, self.segment.now)
         self.quiet = self.segment.now

@@ -1,5 +1,6 @@
 """Random schedules of faults: never two owners on a whole segment for more than 0.5 s (0.8 s in schedules with bursts of loss),
-never none for longer than the faults that are near in time allow (`bounds.py`), the right one in the end.
+never none for longer than the faults that are near in time allow (`bounds.py`), the right one in the end; and clients reach it
+(`clients.py`).
 
 VIPRING_SCHEDULES=10000 plays more of them; VIPRING_SEED=N begins with schedule N.
 """
@@ -14,7 +15,8 @@ from typing import Final, NamedTuple, TypeVar
 import pytest
 
 from tests.seed import chosen_seed
-from tests.simulation.announcer.faults import BrokenPromiseError, Trial, shortest
+from tests.simulation.announcer.clients import BrokenPromiseError
+from tests.simulation.announcer.faults import Trial, shortest
 from tests.simulation.announcer.schedule import draw
 
 T = TypeVar("T")
@@ -25,10 +27,12 @@ A_PIECE: Final = 20
 
 class Played(NamedTuple):
     """Of some schedules: the longest times with two owners, by whether there were bursts of loss, and with none, by the bound
-    that applied (seconds), and the first that broke a promise."""
+    that applied, and those in which clients missed an owner, by whether frames were lost (seconds), and the first that broke
+    a promise."""
 
     worst_two: Mapping[bool, float] = MappingProxyType({})
     worst_none: Mapping[float, float] = MappingProxyType({})
+    worst_missed: Mapping[bool, float] = MappingProxyType({})
     broken: int | None = None
 
 
@@ -48,6 +52,7 @@ def play(seeds: Sequence[int]) -> Played:
         found = Played(
             worst(found.worst_two, {trial.bursts: trial.worst_two}),
             worst(found.worst_none, trial.worst_none),
+            worst(found.worst_missed, {trial.lossy: trial.clients.worst_missed}),
         )
     return found
 
@@ -66,7 +71,9 @@ def test_promises_hold_whatever_happens() -> None:
                 lines = "\n".join(story)
                 raise AssertionError(f"VIPRING_SEED={played.broken}: {failure}\n{schedule}\n{lines}")
             found = Played(
-                worst(found.worst_two, played.worst_two), worst(found.worst_none, played.worst_none)
+                worst(found.worst_two, played.worst_two),
+                worst(found.worst_none, played.worst_none),
+                worst(found.worst_missed, played.worst_missed),
             )
             if number % 50 == 0:
                 print(f"{number * A_PIECE} of {SCHEDULES} schedules", flush=True)
@@ -75,4 +82,11 @@ def test_promises_hold_whatever_happens() -> None:
         for bursts in sorted(found.worst_two)
     )
     none = ", ".join(f"{found.worst_none[bound]:.2f} s of {bound} s" for bound in sorted(found.worst_none))
-    print(f"{SCHEDULES} schedules: two owners for at most {two}; none for at most {none}")
+    missed = ", ".join(
+        f"{found.worst_missed[lossy]:.2f} s {'with' if lossy else 'without'} loss"
+        for lossy in sorted(found.worst_missed)
+    )
+    print(
+        f"{SCHEDULES} schedules: two owners for at most {two}; none for at most {none};"
+        f" a host missed the owner for at most {missed}"
+    )
