@@ -67,6 +67,8 @@ class Clients:
         self._unserved: dict[Of, float] = {}
         self._missed: dict[Of, float] = {}
         """Since when no datagram has been served, though one must be; and though somebody announces the address."""
+        self._astray: set[Of] = set()
+        """What no datagram has reached since all nodes were cut off from the hosts at once (docs/claims.md, limits)."""
         self._owners: dict[IPv4Address, tuple[list[str], float]] = {}
         self._taking: dict[IPv4Address, dict[str, Taking]] = {}
         self.worst_unserved = self.worst_missed = self.worst_two = 0.0
@@ -80,6 +82,11 @@ class Clients:
         if any(node.side for node in segment.nodes):
             self._taking.clear()
             self.cut = segment.now
+            if not any(
+                node.up and node.carries and not (node.side or node.stalled) for node in segment.nodes
+            ):
+                webs = segment.api.webs
+                self._astray.update((host.name, web.address) for host in segment.hosts for web in webs)
         for host in segment.hosts:
             if host.due > segment.now:
                 continue
@@ -92,10 +99,12 @@ class Clients:
         took = segment.datagram(host, address)
         of = (host.name, address)
         served = isinstance(took, Node) and took.answers(address)
-        if isinstance(took, Node) and (served or segment.owners(address)):
+        if served:
+            self._astray.discard(of)
+        if isinstance(took, Node) and of not in self._astray and (served or segment.owners(address)):
             # While nobody announces it no host can know better.
             self._take(address, took)
-        if served or not host.carries or took == HOST_MAC:
+        if served or not host.carries or took == HOST_MAC or of in self._astray:
             # A host that answers everything and was first holds the entry for as long as it proves itself.
             self._unserved.pop(of, None)
             self._missed.pop(of, None)
@@ -178,6 +187,8 @@ class Clients:
                 entry = host.table.entry(web.address.packed)
                 mac = entry.mac if entry is not None else b""
                 if mac == HOST_MAC and segment.now - host_ended < host.table.times.heals_s + PERIOD_S:
+                    continue
+                if (host.name, web.address) in self._astray:
                     continue
                 if mac not in wanted:
                     raise BrokenPromiseError(
