@@ -26,6 +26,8 @@ from tests.simulation.announcer.switch import USUAL_AGEING_S, Switch
 HOST_MAC = bytes.fromhex("0200000000fd")
 SAMPLE_S = 0.01
 LATENCY_S = (0.0001, 0.001)
+"""Until a process has read a frame. A host's kernel takes it as soon as the switch has it, so that an answer to a frame never
+overtakes it."""
 EVERY_S = (0.05, 0.1)
 """Between two datagrams of a host."""
 ANSWERING = (State.ANNOUNCING, State.HANDING_OVER)
@@ -123,10 +125,10 @@ class Segment:
         to = asked.source
         answer = ArpFrame(to, mac, REPLY, mac, asked.target_ip, asked.sender_mac, asked.sender_ip).encode()
         if asker.side == 0:
-            self._later(partial(self._arrive, None, asker, None, answer))
+            self._later(asker, partial(self._arrive, None, asker, None, answer))
 
     def _deliver(self, sender: Node | Host, to: Node | Host, out: int | None, frame: bytes) -> None:
-        self._later(partial(self._arrive, sender, to, out, frame))
+        self._later(to, partial(self._arrive, sender, to, out, frame))
 
     def _arrive(self, sender: Node | Host | None, to: Node | Host, out: int | None, frame: bytes) -> None:
         """A frame comes out of the switch, at one port or at all."""
@@ -160,9 +162,9 @@ class Segment:
                 return node if there else None
         return mac
 
-    def _later(self, arrive: Callable[[], None]) -> None:
+    def _later(self, to: Node | Host, arrive: Callable[[], None]) -> None:
         if self.rng.random() >= self.loss:
-            self.at(self.rng.uniform(*LATENCY_S), arrive)
+            self.at(LATENCY_S[0] if isinstance(to, Host) else self.rng.uniform(*LATENCY_S), arrive)
 
     def run(self, seconds: float, watch: Callable[[], None] | None = None) -> None:
         """Let time pass; `watch` is called every SAMPLE_S."""
