@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from announcer.layer2.gratuitous import ROUNDS_S
 from tests.simulation.announcer.api import Web
-from tests.simulation.announcer.hosts import USUAL, Host, State
+from tests.simulation.announcer.hosts import Host, State
 from tests.simulation.announcer.node import Node
 from tests.simulation.announcer.segment import EVERY_S, HOST_MAC, SAMPLE_S, Segment
 
@@ -24,8 +24,8 @@ LEARNS_S: Final = 0.1 + PERIOD_S
 LEARNS_LOST_S: Final = 1.1 + PERIOD_S
 """The same where frames are lost: the fourth. Where the segment is or was cut: the next one, as what an owner announced behind
 the cut was not heard on this side."""
-ASKS_LOST_S: Final = 2 * USUAL.again_s + PERIOD_S
-"""Where frames are lost and the host asks by broadcast for what was announced long before: the third question."""
+NOTICED_S: Final = 0.5
+"""Until the nodes on the two sides of a cut that is over know of each other."""
 REPLUGGED_S: Final = 1.0 + PERIOD_S
 """A node at another port of the switch is found there: it asks a neighbour every second."""
 Of: TypeAlias = tuple[str, IPv4Address]
@@ -68,7 +68,8 @@ class Clients:
         self._missed: dict[Of, float] = {}
         """Since when no datagram has been served, though one must be; and though somebody announces the address."""
         self._astray: set[Of] = set()
-        """What no datagram has reached since all nodes were cut off from the hosts at once (docs/claims.md, limits)."""
+        """What no datagram has reached since all nodes were cut off from the hosts at once, or since a fault at the end of a
+        cut (docs/claims.md, limits)."""
         self._owners: dict[IPv4Address, tuple[list[str], float]] = {}
         self._taking: dict[IPv4Address, dict[str, Taking]] = {}
         self.worst_unserved = self.worst_missed = self.worst_two = 0.0
@@ -93,6 +94,16 @@ class Clients:
             host.due = max(host.due + host.every_s, segment.now)
             for web in segment.api.webs:
                 self._send(host, web, may_want)
+
+    def lost(self, node: Node) -> None:
+        """A fault befalls a node. If it took over from one behind a cut that has just ended, that one may not know of it, and
+        nobody tells the hosts (docs/claims.md, limits)."""
+        if self._segment.now - self.cut < NOTICED_S and not any(other.side for other in self._segment.nodes):
+            for host in self._segment.hosts:
+                for web in self._segment.api.webs:
+                    entry = host.table.entry(web.address.packed)
+                    if entry is not None and entry.mac == node.view.mac:
+                        self._astray.add((host.name, web.address))
 
     def _send(self, host: Host, web: Web, may_want: Callable[[Web], bool]) -> None:
         segment, address = self._segment, web.address
@@ -155,8 +166,9 @@ class Clients:
         if self._segment.now - self.replugged < learns + REPLUGGED_S:
             learns = max(learns, REPLUGGED_S)
         entry = host.table.entry(address.packed)
-        if self._lossy and entry is not None and entry.state is State.INCOMPLETE:
-            learns = max(learns, ASKS_LOST_S)
+        if entry is not None and entry.state is State.INCOMPLETE:
+            # It asks by broadcast, for what may have been announced long before; where frames are lost, three times.
+            learns = max(learns, (2 if self._lossy else 1) * host.table.times.again_s + PERIOD_S)
         return learns
 
     def _take(self, address: IPv4Address, node: Node) -> None:
