@@ -39,7 +39,7 @@ test: setup  ## all tests but those of test-interop, and a few schedules of test
 test-interop: setup  ## our members in rings with real ones: hashicorp/memberlist (Go 1.25 or later builds it) and serf
 	$(BIN)/python -m pytest -m interop $(ARGS)
 
-test-claims: setup  ## 10,000 random schedules of faults against the claims (6 minutes; VIPRING_SEED=N begins elsewhere)
+test-claims: setup  ## 10,000 random schedules of faults against the claims (8 minutes; VIPRING_SEED=N begins elsewhere)
 	VIPRING_SCHEDULES=$${VIPRING_SCHEDULES:-10000} $(BIN)/python -m pytest -s tests/simulation/announcer $(ARGS)
 
 bench: setup  ## every number that the README promises
