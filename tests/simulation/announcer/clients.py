@@ -83,11 +83,12 @@ class Clients:
         if any(node.side for node in segment.nodes):
             self._taking.clear()
             self.cut = segment.now
-            if not any(
-                node.up and node.carries and not (node.side or node.stalled) for node in segment.nodes
-            ):
-                webs = segment.api.webs
-                self._astray.update((host.name, web.address) for host in segment.hosts for web in webs)
+        away = [node.side or node.deaf for node in segment.nodes]
+        if any(away) and not any(
+            node.up and not node.stalled and not gone for node, gone in zip(segment.nodes, away, strict=True)
+        ):
+            webs = segment.api.webs
+            self._astray.update((host.name, web.address) for host in segment.hosts for web in webs)
         for host in segment.hosts:
             if host.due > segment.now:
                 continue
