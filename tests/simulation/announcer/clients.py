@@ -165,7 +165,8 @@ class Clients:
         if self._segment.now - self.cut < ROUNDS_S[-1]:
             learns = learns + LEARNS_LOST_S - LEARNS_S
         if self._segment.now - self.replugged < learns + REPLUGGED_S:
-            learns = max(learns, REPLUGGED_S)
+            # A burst may take its question before the switch has it.
+            learns = max(learns, (2 if self._lossy else 1) * REPLUGGED_S)
         entry = host.table.entry(address.packed)
         if entry is not None and entry.state is State.INCOMPLETE:
             # It asks by broadcast, for what may have been announced long before; where frames are lost, three times.
