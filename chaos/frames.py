@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,10 @@ class RecorderStart(msgspec.Struct, frozen=True, tag="recorder", array_like=True
     interface: str
     monotonic: float
     wall: float
+
+
+ASKED_S: Final = 0.05
+"""How long after its last question the answer of the others is waited for, and some: 20 ms (announcer/layer2/evidence.py)."""
 
 
 class Frame(msgspec.Struct, frozen=True, tag="f", array_like=True):
@@ -146,21 +151,23 @@ def strays(
 def out_of_turn(
     record: FrameRecord, vips: Collection[str], *, since: float, until: float = float("inf")
 ) -> int:
-    """Announcements from `since` on by which a MAC address repeated one of the VIPs before it had announced each of those
-    that it announces until `until` once."""
-    said = [
-        frame
-        for frame in record.frames
-        if frame.kind == "announcement" and frame.sender in vips and since <= frame.at <= until
-    ]
-    wanted: dict[str, set[str]] = {}
-    for frame in said:
-        wanted.setdefault(frame.mac, set()).add(frame.sender)
-    begun: dict[str, set[str]] = {mac: set() for mac in wanted}
+    """Announcements from `since` on by which a MAC address repeated one of the VIPs while the first one of another was due:
+    of those that it announces until `until`, each from ASKED_S after it asked for that VIP last."""
+    said: list[Frame] = []
+    asked: dict[tuple[str, str], float] = {}
+    due: dict[str, dict[str, float]] = {}
+    for frame in record.frames:
+        if frame.kind == "probe":
+            asked[frame.mac, frame.target] = frame.at
+        elif frame.kind == "announcement" and frame.sender in vips and since <= frame.at <= until:
+            said.append(frame)
+            at = asked.get((frame.mac, frame.sender), float("-inf")) + ASKED_S
+            due.setdefault(frame.mac, {}).setdefault(frame.sender, at)
     count = 0
     for frame in said:
-        count += frame.sender in begun[frame.mac] and begun[frame.mac] != wanted[frame.mac]
-        begun[frame.mac].add(frame.sender)
+        waiting = due[frame.mac]
+        count += frame.sender not in waiting and any(at <= frame.at for at in waiting.values())
+        waiting.pop(frame.sender, None)
     return count
 
 

@@ -42,22 +42,28 @@ async def _choose(stage: Stage, node: str) -> None:
 
 def _long(*, everywhere: bool) -> Fault:
     async def fault(stage: Stage, node: str) -> float:
+        scene = stage.scene
         cut = stage.nodes if everywhere else (node,)
-        (off,) = stage.scene.off
+        (off,) = scene.off
         began = time.monotonic()
         for name in cut:
             await block(stage, name)
-        await _wait_until(began + 0.05 * stage.scene.lasts_s)
+        await _wait_until(began + 0.05 * scene.lasts_s)
         await _until_held(stage, node, began)
         address = await _new_service(stage)
-        await _wait_until(began + 0.5 * stage.scene.lasts_s)
-        other = stage.scene.rng.choice([name for name in stage.nodes if name not in (node, off)])
+        await _wait_until(began + 0.5 * scene.lasts_s)
+        other = scene.rng.choice([name for name in stage.nodes if name not in (node, off)])
         left = await stage.lab.kill(other, "speaker", signal.SIGTERM)
-        await _wait_until(began + 0.75 * stage.scene.lasts_s)
+        await _wait_until(began + 0.75 * scene.lasts_s)
         at = await stage.lab.power_off(off)
-        await _wait_until(began + stage.scene.lasts_s)
-        look(stage, began, {other: left, off: at}, time.monotonic())
-        _look_at(stage, address, off, (began, at, time.monotonic()))
+        await _wait_until(began + scene.lasts_s)
+        hit = {other: left, off: at}
+        look(stage, began, hit, time.monotonic())
+        macs = {stage.lab.node_mac(name): when for name, when in hit.items()}
+        scene.facts["announcers_of_the_new"] = announcers_until_hit(
+            scene.recorder.record(), address, macs, since=began, until=time.monotonic()
+        )
+        _look_at_covered(stage, off, at)
         for name in cut:
             if name != off:
                 await unblock(stage, name)
@@ -122,13 +128,21 @@ def look(stage: Stage, began: float, until: Mapping[str, float], ended: float) -
     )
 
 
-def _look_at(stage: Stage, address: str, off: str, times: tuple[float, float, float]) -> None:
-    """What the packet record says of the new address and of those that lost their owner."""
-    scene, (began, at, ended) = stage.scene, times
-    seen, mac = scene.recorder.record(), stage.lab.node_mac(off)
-    scene.facts["announcers_of_the_new"] = len(frames.announcers(seen, address, since=began, until=ended))
+def announcers_until_hit(
+    seen: frames.FrameRecord, vip: str, hit: Mapping[str, float], *, since: float, until: float
+) -> int:
+    """How many MAC addresses announced a VIP, up to `until`, or to when the first of them was hit: then another has to."""
+    told = (frame for frame in seen.frames if frame.kind == "announcement" and frame.sender == vip)
+    first = next((frame.mac for frame in told if frame.at >= since), None)
+    end = min(until, hit.get(first, until)) if first is not None else until
+    return len(frames.announcers(seen, vip, since=since, until=end))
+
+
+def _look_at_covered(stage: Stage, off: str, at: float) -> None:
+    """What the packet record says of the addresses that lost their owner."""
+    scene, mac = stage.scene, stage.lab.node_mac(off)
     of_off = {vip: mac for vip, owner in scene.owners.items() if owner == off}
-    covered = frames.back_s(seen, of_off, since=at)
+    covered = frames.back_s(scene.recorder.record(), of_off, since=at)
     scene.require(covered is not None, f"not every address of {off} was announced again inside the cut")
     if covered is not None:
         scene.facts["covered_s"] = covered

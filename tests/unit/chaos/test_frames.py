@@ -141,6 +141,10 @@ def test_every_address_has_its_first_turn_before_any_has_its_second() -> None:
     assert frames.out_of_turn(record(first[0], *early, first[1]), both, since=99.0, until=100.08) == 0
     others = [(100.05, "announcement", C, OTHER), (100.06, "announcement", C, OTHER)]
     assert frames.out_of_turn(record(first[0], *others), both, since=99.0) == 0, "each has its own turns"
+    asked = (100.04, "probe", B, OTHER)
+    assert frames.out_of_turn(record(first[0], asked, *early, first[1]), both, since=99.0) == 0, "no turn yet"
+    asked = (99.9, "probe", B, OTHER)
+    assert frames.out_of_turn(record(asked, first[0], *early, first[1]), both, since=99.0) == 2
 
 
 def test_the_frames_of_one_node_in_a_second_are_counted() -> None:

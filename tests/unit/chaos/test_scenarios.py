@@ -19,7 +19,7 @@ from chaos.scenarios import SCENARIOS, deaf_host, hang, ring_cut, segment
 from chaos.scenarios.model import ALWAYS
 from chaos.scenarios.power_off import turns
 from chaos.stage import Scene, Stage
-from tests.unit.chaos.test_measure import FAULT, MACS, VIP, observer, probe, tapped
+from tests.unit.chaos.test_measure import FAULT, MAC, MACS, VIP, observer, probe, tapped
 
 OTHER, THIRD = "198.18.1.1", "198.18.1.2"
 
@@ -92,6 +92,22 @@ def test_in_a_cut_no_address_may_move_but_those_of_nodes_that_end_and_not_before
     assert cut(*kept, *moved_on_purpose) == 0
     assert cut((89.0, "announcement", "n1", VIP)) == 1
     assert cut((44.0, "announcement", "n3", OTHER), (59.0, "announcement", "n1", THIRD)) == 2
+
+
+def test_another_may_announce_the_new_address_once_its_owner_is_hit() -> None:
+    seen = tapped(
+        (1.0, "announcement", "n1", VIP), (2.0, "announcement", "n1", VIP), (9.0, "announcement", "n3", VIP)
+    )
+
+    def announcers(hit: dict[str, float]) -> int:
+        at = {MAC[node]: FAULT + after for node, after in hit.items()}
+        return ring_cut.announcers_until_hit(seen, VIP, at, since=FAULT, until=FAULT + 20)
+
+    assert announcers({}) == 2
+    assert announcers({"n1": 8.5}) == 1
+    assert announcers({"n1": 9.5}) == 2
+    assert announcers({"n3": 8.5}) == 2
+    assert ring_cut.announcers_until_hit(seen, OTHER, {}, since=FAULT, until=FAULT + 20) == 0
 
 
 def test_an_alarm_counts_from_the_fault_on_and_by_the_mac_it_names() -> None:
