@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     """
 
     repeat: int = 5
-    run_s: float = 12.0
+    run_s: float = 12.5
     lasts_s: int | None = None
     beside: bool = False
 
@@ -71,30 +71,34 @@ class Plan(NamedTuple):
 
 
 PLAN: Final[Mapping[str, Plan]] = {
-    "power-off": Plan(30, 10),
-    "kill-speaker": Plan(30, 10),
-    "node-returns": Plan(30, 10),
-    "partition": Plan(30, 14),
-    "power-off-200": Plan(run_s=28),
+    "power-off": Plan(30, 11.1),
+    "kill-speaker": Plan(30, 11.1),
+    "node-returns": Plan(30, 11.1),
+    "partition": Plan(30, 15.5),
+    "power-off-200": Plan(run_s=32),
     "power-off-200-paced": Plan(run_s=45, beside=True),
     "power-off-backend": Plan(run_s=60, beside=True),
-    "node-returns-15": Plan(run_s=27),
-    "node-returns-60": Plan(run_s=75, beside=True),
-    "hang-random": Plan(run_s=33),
+    "rolling-restart": Plan(run_s=14.5),
+    "rolling-restart-cold": Plan(run_s=14.5),
+    "node-returns-15": Plan(run_s=26, beside=True),
+    "node-returns-60": Plan(run_s=72, beside=True),
+    "hang-responder": Plan(run_s=14),
+    "hang-both": Plan(run_s=14),
+    "hang-random": Plan(run_s=33, beside=True),
     "partition-90": Plan(run_s=105, beside=True),
     "link-down-data": Plan(run_s=17),
     "ring-cut": Plan(run_s=17),
-    "ring-cut-90": Plan(run_s=115, beside=True),
-    "ring-cut-all": Plan(run_s=115, beside=True),
+    "ring-cut-90": Plan(run_s=110, beside=True),
+    "ring-cut-all": Plan(run_s=110, beside=True),
     "dead-data-path": Plan(run_s=23, lasts_s=6, beside=True),
-    "suppressing-switch": Plan(run_s=14),
+    "suppressing-switch": Plan(run_s=15),
     "vip-on-lo": Plan(run_s=15),
     "answers-everything": Plan(run_s=15),
-    "ring-loss": Plan(run_s=76, beside=True),
+    "ring-loss": Plan(run_s=44, lasts_s=30, beside=True),
     "ring-loss-power-off": Plan(run_s=15),
     "cpu-starvation": Plan(run_s=51, beside=True),
-    "api-down": Plan(run_s=75, beside=True),
-    "api-down-long": Plan(run_s=652, beside=True),
+    "api-down": Plan(run_s=54, lasts_s=30, beside=True),
+    "api-down-long": Plan(run_s=645, beside=True),
 }
 """What differs from Plan()."""
 CASES: Final = (*SCENARIOS, "power-off:3", "kill-speaker:3", "node-returns:3", "partition:3")
