@@ -485,7 +485,8 @@ class FastLane:
         if dead is None:
             return
         before, after = Meta.decode(dead[1]), Meta.decode(member.meta)
-        restarted = before is not None and after is not None and before.instance != after.instance
+        # One that was not ours when it died is another program now.
+        restarted = before is None or (after is not None and before.instance != after.instance)
         if not restarted:
             self._context.counters.false_deaths += 1
             self._past(member.name, now).refuted(now)

@@ -211,6 +211,11 @@ class ClaimBook:
             yield claim.nonce
         yield from self._holders.nonces(address, name)
 
+    def last_nonce(self, address: bytes) -> bytes:
+        """The nonce that everybody was asked with last for this address, open or not; empty where nobody was."""
+        claim = self._claims.get(address)
+        return claim.nonce if claim is not None else b""
+
     def answered(self, address: bytes, name: bytes, now: float, *, go: bool) -> None:
         """A member answered our question, verified. `go`: it lets the address go."""
         claim = self._claims.get(address)

@@ -93,8 +93,11 @@ class MemberFrames:
             self._neighbours.prove(interface, heard, now)
         else:
             self._neighbours.hear(interface, heard, now)
-            # A member's covers a question that is no longer open: it was late, or asked on two interfaces.
-            if not self._neighbours.is_at(interface, name, heard.sender_mac):
+            # A member's covers a question that is no longer open: it was late, or asked on two interfaces, of ours or of its
+            # own on the same segment. Of the latter only one MAC is known.
+            last = self._claims.last_nonce(address)
+            of_member = self._neighbours.is_at(interface, name, heard.sender_mac)
+            if not of_member and not (last and signer.verifies(heard, trailer, last)):
                 self.hear_unproven(interface, heard, now)
         if reunited and self._reunion.answered(name):
             self._claims.cut_ended(now)

@@ -140,6 +140,27 @@ def test_a_late_answer_of_a_member_is_no_strangers() -> None:
     assert len(bench.take(ForeignAnswer)) == 1, "its name, from another MAC"
 
 
+def test_a_member_that_answers_from_two_macs_is_no_stranger() -> None:
+    bench = Bench(interfaces=(HOME,))
+    bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
+    n2 = Signer("n2", (b"key",))
+    macs = [ASKER, b"\x02" + bytes(5)]
+    for number, mac in enumerate(macs, 12):
+        own = bytes([198, 18, 0, number])
+        bench.say(n2.sign(ArpFrame(arp.BROADCAST, mac, arp.REQUEST, mac, own, bytes(6), own), Kind.HELLO))
+    bench.core.receive_command(Add(0, bench.now, (VIP,), True), now=bench.now)
+    bench.step(0.0)
+    asked = [signed.read(frame) for _, frame in bench.core.take_questions()]
+    nonces = {question.proof for question in asked if question is not None and question.kind is Kind.QUESTION}
+    for mac in reversed(macs):
+        for nonce in nonces:
+            bench.say(n2.sign(answer(mac), Kind.ANSWER, flags=signed.FLAG_GO, nonce=nonce))
+    bench.run(1.0)
+    changes = [event for event in bench.take(ClaimChanged) if isinstance(event, ClaimChanged)]
+    assert changes[-1].state is State.ANNOUNCING
+    assert bench.take(ForeignAnswer) == []
+
+
 def test_a_members_mac_is_named_as_a_members() -> None:
     bench = owner()
     address = bytes([198, 18, 0, 12])

@@ -377,6 +377,15 @@ def test_who_started_anew_was_dead_indeed() -> None:
     assert made.node.counters.false_deaths == 0
 
 
+def test_who_was_not_ours_and_is_now_was_dead_indeed() -> None:
+    made = bench("a", plain=("p",))
+    made.hear(Dead(1, "p", "a"), source=at(10))
+    assert made.node.sizes()["members asked after"] == 1
+    made.hear(alive("p", 100, incarnation=2, meta=META), source=at(100))
+    assert made.node.sizes()["members asked after"] == 0
+    assert made.node.counters.false_deaths == 0
+
+
 @pytest.mark.parametrize("ours", [(), ("a",)], ids=["alone", "with another"])
 def test_the_dead_that_are_not_ours_are_asked_as_well(ours: tuple[str, ...]) -> None:
     made = bench(*ours, plain=("p", "q"))
