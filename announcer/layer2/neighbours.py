@@ -325,9 +325,12 @@ class Neighbours:
         return gateway is not None and bool(gateway.mac) and gateway.unanswered < GATEWAY_MISSES
 
     def gateway_at(self, interface: int) -> tuple[bytes, bytes] | None:
-        """MAC and address of the interface's gateway, None where there is none or it never answered."""
+        """MAC and address of the interface's gateway, None where there is none or nobody knows where. One that answers
+        broadcasts only is where the kernel holds it to be."""
         gateway = self._gateways.get(interface)
-        return (gateway.mac, gateway.address) if gateway is not None and gateway.mac else None
+        if gateway is None or not (mac := gateway.mac or gateway.hint):
+            return None
+        return mac, gateway.address
 
     def _expects_gateway(self, interface: int) -> bool:
         gateway = self._gateways.get(interface)

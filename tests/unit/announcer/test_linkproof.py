@@ -116,6 +116,14 @@ def test_a_gateway_that_never_answered_does_not_count() -> None:
     assert bench.changes == []
 
 
+def test_a_gateway_that_answers_broadcasts_only_is_told_of_a_takeover_all_the_same() -> None:
+    bench = Bench(2, 3, gateway=True, hint=GATEWAY_MAC)
+    bench.answering.discard(GATEWAY_MAC)
+    bench.run(5.0)
+    assert bench.neighbours.gateway_at(2) == (GATEWAY_MAC, GATEWAY)
+    assert not bench.neighbours.gateway_answers(2)
+
+
 def test_members_that_die_are_not_missed() -> None:
     bench = Bench(2, 3)
     bench.run(5.0)
