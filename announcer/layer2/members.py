@@ -55,7 +55,10 @@ class MemberFrames:
             return self._sign_answer(reply, trailer, flags=FLAG_GO if go else 0)
         if reply is not DropReason.NOT_ANNOUNCED:
             return reply
-        own = {address.packed for address in view.addresses}
+        own = {address.packed for address in view.addresses if address.version == 4}
+        if not own and frame[:6] == view.mac:
+            # A hello from where there is no address says 0.0.0.0, and so whoever heard it asks for that.
+            own = {arp.ANY}
         if target not in own:
             if at_home:
                 self._claims.asked(target, trailer, now)
