@@ -44,7 +44,8 @@ APART = {
 
 def commands() -> dict[str, list[str]]:
     """The command of each measurement, without the option that names its file."""
-    return {"demo": ["-m", "chaos.demo"]} | {name: ["-m", f"bench.{name}"] for name in ALONE}
+    elsewhere = {"demo": ["-m", "chaos.demo"], "fuzz": ["-m", "tests.fuzz"]}
+    return elsewhere | {name: ["-m", f"bench.{name}"] for name in ALONE}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -96,7 +96,7 @@ def test_every_bench_that_a_page_quotes_is_one_and_listed() -> None:
     assert {"rest", "kills", "falsedeaths", "failover"} <= quoted
     assert quoted <= commands().keys() | APART.keys()
     for name in commands().keys() | APART.keys():
-        assert name == "demo" or (ROOT / "bench" / f"{name}.py").exists()
+        assert name in ("demo", "fuzz") or (ROOT / "bench" / f"{name}.py").exists()
 
 
 def test_the_readme_says_what_the_demo_printed() -> None:
@@ -192,7 +192,8 @@ def test_the_page_of_the_ring_says_what_it_costs() -> None:
         cost = rows[int(number), lanes[lane], kind == "simulated"]
         assert isinstance(cost, dict)
         assert (datagrams, octets) == (f"{cost['packets']:.1f}", f"{cost['octets']:,.0f}")
-        assert core == ("" if kind == "simulated" else f"{cost['core']:.2%}".replace("%", " %"))
+        share = f"({100 * cost['core']:.2g} %)" if kind == "simulated" else f"{100 * cost['core']:.2f} %"
+        assert core == share
 
 
 def test_the_page_of_the_ring_says_what_a_slower_pace_would_be() -> None:

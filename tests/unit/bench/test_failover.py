@@ -90,7 +90,11 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_scenario_is_left_out_when_there_is_no_time(begun: list[str]) -> None:
     names = ["hang", "partition-90", "power-off", "restart-speaker"]
     failed, left = failover.measure_all(names, quick=False, seed=1, budget_s=100.0)
-    assert (begun, failed, sorted(left)) == (["hang", "restart-speaker"], ["hang"], ["partition-90", "power-off"])
+    assert (begun, failed, sorted(left)) == (
+        ["hang", "restart-speaker"],
+        ["hang"],
+        ["partition-90", "power-off"],
+    )
 
 
 def test_what_waits_does_so_beside_the_last_of_the_others(begun: list[str]) -> None:
