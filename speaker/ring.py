@@ -156,6 +156,8 @@ class RingKeeper:
     async def _live(self, looked: anyio.Event) -> None:
         """One stay in the ring; returns only when it must be left until the API was looked at."""
         async with self._made() as ring, anyio.create_task_group() as tasks:
+            if self._leaving:
+                return  # The goodbye was said while the sockets were opened: nobody has heard of us.
             self.ring, self._tasks = ring, tasks
             try:
                 tasks.start_soon(self._listen, ring, tasks)

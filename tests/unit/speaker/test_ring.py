@@ -256,3 +256,25 @@ async def test_a_goodbye_before_the_ring_was_made_is_for_good(port: int, rng: ra
         tasks.cancel_scope.deadline = anyio.current_time() + 20.0
     assert not tasks.cancel_scope.cancelled_caught
     assert stage.joined == 0
+
+
+async def test_a_goodbye_while_the_sockets_are_opened_is_for_good(
+    port: int, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(port, rng)
+    stage.peers.set_pod(pod("speaker-2", "n2", PEER))
+    stage.looked.set()
+    made = stage.keeper._made
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Ring]:
+        async with made() as ring:
+            await stage.keeper.leave()
+            yield ring
+
+    monkeypatch.setattr(stage.keeper, "_made", opened)
+    async with stage.peer(our_meta()) as peer:
+        with anyio.fail_after(20):
+            await stage.keeper.run(stage.looked)
+        assert "n1" not in peer.members()
+    assert stage.joined == 0
