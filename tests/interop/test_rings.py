@@ -27,9 +27,9 @@ OTHER_KEY = bytes(range(32, 64))
 CALM_S = 60.0
 SPREAD_S = 2.0
 """A return is known everywhere within this time."""
-ASSEMBLED_S = 35.0
-"""A ring whose members join one after the other is whole within this time: whom gossip has missed, the exchange of state every
-30 s finds."""
+ASSEMBLED_S = 65.0
+"""A ring whose members join one after the other is whole within this time: whom gossip has missed, an exchange of state finds.
+memberlist begins with them up to 30 s after its start, and has one every 30 s from then on, the first at 60 s at the latest."""
 GOODBYE_S = 4.5
 """Within this time a goodbye is heard by all: sooner than silence can become a death (1 s and 4 s)."""
 HEAL_S = 1.0
