@@ -24,7 +24,7 @@ from chaos.lab.errors import LabError
 from chaos.lab.lab import Lab
 from chaos.lab.plan import CLIENT
 from chaos.results import to_json
-from chaos.scenarios import power_off
+from chaos.scenarios.model import DETECTED_BY
 from chaos.stage import Say, Stage, until
 from chaos.status import member_table
 from cluster.errors import ClusterError
@@ -215,7 +215,7 @@ class Demo:
             observer=observer.record(),
             log=await self._stage.logs(survivors),
             nodes_by_mac=self._stage.macs(),
-            detected_by=power_off.DETECTED_BY,
+            detected_by=DETECTED_BY,
         )
         run = measure.assess(evidence)
         if run.failure is not None or run.outage_s is None:

@@ -9,8 +9,8 @@ import anyio
 from chaos.install import POOL
 from chaos.lab.awkward import run
 from chaos.lab.plan import CLIENT
-from chaos.scenarios.model import ALWAYS, Scenario
-from chaos.scenarios.power_off import DETECTED_BY, power_off, power_on
+from chaos.scenarios.model import ALWAYS, DETECTED_BY, Scenario
+from chaos.scenarios.power_off import power_off, power_on
 from chaos.stage import Stage
 
 _HEARD_WITHIN_S = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaos.lab.awkward import run
 from chaos.lab.plan import ROUTER, STRANGER
-from chaos.scenarios.model import ALWAYS, Scenario
+from chaos.scenarios.model import ALWAYS, DETECTED_BY, Scenario
 from chaos.scenarios.segment import (
     be_silent,
     flood,
@@ -73,7 +73,6 @@ async def _be_silent(stage: Stage, node: str) -> None:
     await power_on_and_renew(stage, node)
 
 
-_DETECTED_BY = frozenset({"memberDead", "memberLeft"})
 _PROMISE = {**ALWAYS, "outage_s": 1.0, "back_s": 1.0, "without_alarm": 0}
 _TYPICAL = {"outage_s": 0.65}
 
@@ -84,7 +83,7 @@ SCENARIOS = (
         before=_suppress,
         fault=_behind_a_cache,
         after=_flood,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         down_after=True,
         promise=_PROMISE,
         typical=_TYPICAL,
@@ -94,7 +93,7 @@ SCENARIOS = (
         summary="power-off where the kernels of the other nodes have the addresses on lo and answer ARP (IPVS without strictARP)",
         fault=_beside_kernels,
         after=_clear_loopback,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         down_after=True,
         impostors=True,
         promise=_PROMISE,
@@ -105,7 +104,7 @@ SCENARIOS = (
         summary="power-off where a host that is no node answers every ARP request with its own MAC",
         fault=_beside_a_stranger,
         after=_be_silent,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         down_after=True,
         impostors=True,
         promise={**_PROMISE, "nodes_diverted": 0},

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import anyio
 
 from chaos.lab.errors import LabError
-from chaos.scenarios.model import ALWAYS, Fault, Scenario
+from chaos.scenarios.model import ALWAYS, DETECTED_BY, Fault, Scenario
 from chaos.scenarios.pods import renew_speakers
 from chaos.stage import Stage
 
@@ -72,7 +72,6 @@ async def _random(stage: Stage, node: str) -> float:
     return first if first is not None else 0.0
 
 
-_DETECTED_BY = frozenset({"memberDead", "memberLeft"})
 _PROMISE = {**ALWAYS, "silent_s": 2.5, "strays": 0}
 _HOW_LONG = f"for {', '.join(f'{seconds:g}' for seconds in sorted(STALLS_S))} s, run by run"
 
@@ -82,7 +81,7 @@ SCENARIOS = (
         summary=f"SIGSTOP to the owner's speaker {_HOW_LONG}; its responder lives and runs out of its lease",
         fault=_fault(_SPEAKER),
         after=renew_speakers,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         promise=_PROMISE,
         in_tests=True,
     ),
@@ -91,7 +90,7 @@ SCENARIOS = (
         summary=f"SIGSTOP to the owner's responder {_HOW_LONG}; its speaker lives and goes on in the ring",
         fault=_fault(_RESPONDER),
         after=renew_speakers,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         promise=_PROMISE,
     ),
     Scenario(
@@ -99,7 +98,7 @@ SCENARIOS = (
         summary=f"SIGSTOP to the owner's speaker and responder {_HOW_LONG}",
         fault=_fault(_BOTH),
         after=renew_speakers,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         promise=_PROMISE,
     ),
     Scenario(
@@ -107,7 +106,7 @@ SCENARIOS = (
         summary=f"speaker, responder or both of the owner stand still again and again for {RANDOM_FOR_S:g} s (by the seed)",
         fault=_random,
         after=renew_speakers,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         promise=_PROMISE,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from chaos.scenarios.model import ALWAYS, Scenario
+from chaos.scenarios.model import ALWAYS, DETECTED_BY, Scenario
 from chaos.scenarios.pods import renew_speaker
 from chaos.stage import Stage
 
@@ -13,8 +13,6 @@ async def _fault(stage: Stage, node: str) -> float:
     return await stage.lab.kill(node, "speaker", signal.SIGKILL)
 
 
-_DETECTED_BY = frozenset({"memberDead", "memberLeft"})
-
 SCENARIOS = (
     Scenario(
         name="kill-speaker",
@@ -22,7 +20,7 @@ SCENARIOS = (
         fault=_fault,
         # A fresh Pod: the next run must not wait for the restart back-off that this one earned.
         after=renew_speaker,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         forget_neighbour=True,
         promise={**ALWAYS, "outage_s": 1.0, "back_s": 1.0},
         typical={"outage_s": 0.65},
@@ -33,7 +31,7 @@ SCENARIOS = (
         summary="SIGKILL of the owner's speaker; the client has the owner in its neighbour table",
         fault=_fault,
         after=renew_speaker,
-        detected_by=_DETECTED_BY,
+        detected_by=DETECTED_BY,
         promise={**ALWAYS, "back_s": 1.0, "lost": 0},
     ),
 )

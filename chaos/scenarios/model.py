@@ -20,6 +20,9 @@ Look = Callable[[Evidence], Mapping[str, float]]
 """Figures of a scenario alone, from the records of a run."""
 
 
+DETECTED_BY = frozenset({"memberDead", "memberLeft"})
+"""Log events that mean: the ring knows that a member is gone."""
+
 ALWAYS: Mapping[str, float] = {"two_owners_s": 0.5, "misplaced": 0, "calm_writes": 0, "rest_writes": 0}
 """Promised whatever happens on a segment that is not cut: part of most scenarios' promises."""
 

@@ -9,7 +9,7 @@ import anyio
 
 from chaos import frames
 from chaos.measure import Evidence
-from chaos.scenarios.model import ALWAYS, Scenario
+from chaos.scenarios.model import ALWAYS, DETECTED_BY, Scenario
 from chaos.stage import Stage, until
 
 _REMOVED_WITHIN_S = 90.0
@@ -69,7 +69,6 @@ def _two(_nodes: int) -> int:
     return 2
 
 
-DETECTED_BY = frozenset({"memberDead", "memberLeft"})
 """Log events that mean: the ring knows."""
 _SEVERAL = {**ALWAYS, "outage_s": 1.5, "back_s": 1.5}
 

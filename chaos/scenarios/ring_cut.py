@@ -60,10 +60,11 @@ def _long(*, everywhere: bool) -> Fault:
         hit = {other: left, off: at}
         look(stage, began, hit, time.monotonic())
         macs = {stage.lab.node_mac(name): when for name, when in hit.items()}
+        seen = scene.recorder.record()
         scene.facts["announcers_of_the_new"] = announcers_until_hit(
-            scene.recorder.record(), address, macs, since=began, until=time.monotonic()
+            seen, address, macs, since=began, until=time.monotonic()
         )
-        _look_at_covered(stage, off, at)
+        _look_at_covered(stage, seen, off, at)
         for name in cut:
             if name != off:
                 await unblock(stage, name)
@@ -138,11 +139,11 @@ def announcers_until_hit(
     return len(frames.announcers(seen, vip, since=since, until=end))
 
 
-def _look_at_covered(stage: Stage, off: str, at: float) -> None:
+def _look_at_covered(stage: Stage, seen: frames.FrameRecord, off: str, at: float) -> None:
     """What the packet record says of the addresses that lost their owner."""
     scene, mac = stage.scene, stage.lab.node_mac(off)
     of_off = {vip: mac for vip, owner in scene.owners.items() if owner == off}
-    covered = frames.back_s(scene.recorder.record(), of_off, since=at)
+    covered = frames.back_s(seen, of_off, since=at)
     scene.require(covered is not None, f"not every address of {off} was announced again inside the cut")
     if covered is not None:
         scene.facts["covered_s"] = covered

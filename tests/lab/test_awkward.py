@@ -23,11 +23,6 @@ ABSENT = "198.18.99.99"
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def lab() -> AsyncIterator[Lab]:
     async with Lab(2, settings=LabSettings(internal_network="mgmt")) as running:
         yield running

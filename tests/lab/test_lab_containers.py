@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
 from chaos.lab.lab import Lab
 from chaos.lab.objects import Node, Pod
 from tests.lab.box import (
-    SETTINGS,
     delete,
     log,
     pod,
@@ -22,17 +20,6 @@ from tests.lab.box import (
 )
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab(3, settings=SETTINGS) as running:
-        yield running
 
 
 async def test_nodes_are_what_the_plan_says(lab: Lab) -> None:

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.timeout(120)
 FILES = [str(Path(__file__).with_name(f"test_lab_{what}.py")) for what in ("containers", "services", "nodes")]
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def start(prefix: Sequence[str], directory: Path) -> tuple[subprocess.Popen[str], str]:
     """`python -m chaos.lab` in a process of its own; what it printed until it was up."""
     process = subprocess.Popen(

@@ -64,11 +64,6 @@ class Kubectl:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def kubectl() -> AsyncIterator[Kubectl]:
     async with Lab(2) as lab:
         await install_vipring(lab)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from chaos.lab.lab import Lab
 from chaos.lab.objects import Node
 from tests.lab.box import (
-    SETTINGS,
     SOON_S,
     command,
     delete,
@@ -26,17 +24,6 @@ from tests.lab.box import (
 )
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab(3, settings=SETTINGS) as running:
-        yield running
 
 
 def processes(lab: Lab, node: str) -> set[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 
 import anyio
 import msgspec
@@ -16,7 +15,6 @@ from chaos.lab.objects import DaemonSet, Pod, Service
 from cluster.errors import ApiError
 from tests.lab.box import (
     PODS,
-    SETTINGS,
     SOON_S,
     delete,
     ready_on,
@@ -26,17 +24,6 @@ from tests.lab.box import (
 
 pytestmark = pytest.mark.timeout(120)
 VIP = "198.18.1.77"
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def lab() -> AsyncIterator[Lab]:
-    async with Lab(3, settings=SETTINGS) as running:
-        yield running
 
 
 async def test_a_daemon_set_covers_the_nodes_and_rolls(lab: Lab) -> None:
