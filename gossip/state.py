@@ -57,6 +57,7 @@ class Membership:
         self.former: OrderedDict[str, MemberView] = OrderedDict()
         """Members that died and were forgotten, the latest last."""
         self.leaving = False
+        self._goodbye_unsaid = False
         self._forgotten: OrderedDict[str, int] = OrderedDict()
         """Last incarnation of members that died or left and were forgotten."""
         self.on_return: Callable[[Alive, Endpoint, Endpoint, float], None] | None = None
@@ -163,7 +164,7 @@ class Membership:
             if not self.leaving:
                 self._refute(message.incarnation, message.accuser)
                 return
-            self._queue.put(member.name, encode(message), on_done=self._farewell_spread)
+            self._queue.put(member.name, encode(message), on_done=self._goodbye_said)
         elif gossip:
             self._queue.put(member.name, encode(message))
         member.incarnation = message.incarnation
@@ -244,20 +245,21 @@ class Membership:
         """Say goodbye. `LeaveDone` follows at once where nobody else is alive."""
         if self.leaving:
             return
-        self.leaving = True
+        self.leaving = self._goodbye_unsaid = True
         self.dead(Dead(self.me.incarnation, self.me.name, self.me.name), now)
         if not any(member.state.present for member in self.order if member is not self.me):
-            self._context.emit(LeaveDone())
+            self._goodbye_said()
 
-    def _farewell_spread(self) -> None:
-        # A farewell that an announcement of our own return has pushed out of the queue was not spread.
-        if self.leaving:
+    def _goodbye_said(self) -> None:
+        # Told once: nobody was there to hear it, or it went through the queue, out of which a return of our own pushes it unspread.
+        if self._goodbye_unsaid:
+            self._goodbye_unsaid = False
             self._context.emit(LeaveDone())
 
     def come_back(self, now: float) -> None:
         """Be alive again after a goodbye, above its incarnation and with the meta that was wanted last."""
         me = self.me
-        self.leaving = False
+        self.leaving = self._goodbye_unsaid = False
         me.state = MemberState.ALIVE
         me.since = now
         me.incarnation = min(me.incarnation + 1, UINT32_MAX)

@@ -257,6 +257,17 @@ def test_leave_alone_is_over_at_once() -> None:
     assert of(LeaveDone, bench.node.take_outputs()) == [LeaveDone()]
 
 
+def test_leave_with_only_the_dead_to_tell_is_over_once() -> None:
+    bench = Bench(members=["b"])
+    bench.hear(Dead(1, "b", "c"))
+    bench.node.leave(now=bench.now)
+    outputs = [*bench.node.take_outputs(), *bench.wait(20.0)]
+    assert Dead(1, "me", "me") in [message for _, message in bench.messages(outputs)], (
+        "the dead are told as well"
+    )
+    assert of(LeaveDone, outputs) == [LeaveDone()]
+
+
 def test_dead_members_are_forgotten_and_kept_for_a_later_join() -> None:
     bench = Bench(members=["b", "c"])
     bench.hear(Dead(1, "b", "me"), Dead(1, "c", "c"))
