@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 import anyio
-from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup
+from anyio.abc import SocketListener, TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from gossip.address import Endpoint, display, packed
+from gossip.address import Endpoint, packed
 from gossip.config import SwimConfig
+from gossip.connections import Connections, endpoint_of, why
 from gossip.counters import Counters
 from gossip.errors import ConfigError, UsageError
 from gossip.keyring import Keyring
@@ -52,11 +53,9 @@ _BATCH: Final = 64
 _BATCHES: Final = 32
 """Batches before timers run although the socket is not empty: a flood must not stop them."""
 
-_CHUNK: Final = 65_536
+_DATAGRAM: Final = 65_536
 _EVENTS: Final = 4096
 _PORT_ATTEMPTS: Final = 20
-_ACCEPT_PAUSE_S: Final = 0.1
-_LINGER_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -89,14 +88,6 @@ class _Request(Generic[T]):
     result: list[T] = field(default_factory=list)
     """Empty when the ring was closed first, or the node refused."""
     refusal: UsageError | None = None
-
-
-@dataclass(slots=True)
-class _Link:
-    """A stream's task: how to stop it, and what it shall still write."""
-
-    scope: anyio.CancelScope
-    reply: bytes | None = None
 
 
 class Ring:
@@ -150,7 +141,7 @@ class Ring:
         self._stack = contextlib.AsyncExitStack()
         self._turns: Turns
         self._batches = 0
-        self._links: dict[int, _Link] = {}
+        self._connections: Connections
         self._joins: dict[int, _Join] = {}
         self._left = anyio.Event()
         self._events_lost = 0
@@ -187,8 +178,9 @@ class Ring:
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
             self._turns = Turns(self._udp, self._turn)
             self._tasks.start_soon(self._turns.run)
+            self._connections = Connections(self._tasks, self._ask, self._config.tcp_timeout_s)
             for listener in listeners:
-                self._tasks.start_soon(self._accept, listener)
+                self._tasks.start_soon(self._connections.serve, listener)
             self._stack = stack.pop_all()
         return self
 
@@ -405,7 +397,7 @@ class Ring:
             except OSError as error:
                 udp.close()
                 if attempts <= 0:
-                    raise ConfigError(f"bind: {self._bind.text}: {_why(error)}") from error
+                    raise ConfigError(f"bind: {self._bind.text}: {why(error)}") from error
             except BaseException:
                 udp.close()
                 raise
@@ -461,13 +453,13 @@ class Ring:
         """Take a batch of datagrams; True if the socket is empty."""
         for _ in range(_BATCH):
             try:
-                data, source = self._udp.recvfrom(_CHUNK)
+                data, source = self._udp.recvfrom(_DATAGRAM)
             except (BlockingIOError, InterruptedError):
                 return True
             except OSError:
                 # An ICMP error of an earlier packet; the socket is fine.
                 continue
-            node.receive_datagram(data, source=_endpoint(source), now=time.monotonic())
+            node.receive_datagram(data, source=endpoint_of(source), now=time.monotonic())
             self._perform(node.take_outputs())
         return False
 
@@ -491,14 +483,11 @@ class Ring:
                 case SendDatagram(to, data):
                     self._send(to, data)
                 case OpenStream():
-                    link = self._links[output.stream] = _Link(anyio.CancelScope())
-                    self._tasks.start_soon(self._dial, output, link.scope)
+                    self._connections.open(output)
                 case WriteStream(stream, data):
-                    if stream in self._links:
-                        self._links[stream].reply = data
+                    self._connections.write(stream, data)
                 case CloseStream(stream):
-                    if stream in self._links:
-                        self._links[stream].scope.cancel()
+                    self._connections.close(stream)
                 case ExchangeEnded(stream, to, _, error):
                     self._joined(stream, to, error)
                 case LeaveDone():
@@ -547,90 +536,3 @@ class Ring:
             join.failed[to] = error
         if not join.waiting:
             join.done.set()
-
-    async def _dial(self, output: OpenStream, scope: anyio.CancelScope) -> None:
-        number, error = output.stream, None
-        with scope:
-            try:
-                async with await anyio.connect_tcp(output.to.host, output.to.port) as stream:
-                    await stream.send(output.data)
-                    while True:
-                        await self._pass_on(number, await stream.receive(_CHUNK))
-            except anyio.EndOfStream:
-                pass
-            except (OSError, ValueError, anyio.BrokenResourceError) as failure:
-                error = _why(failure)
-        del self._links[number]
-        if not scope.cancelled_caught:
-            await self._ask(lambda node, now: node.stream_ended(number, error=error, now=now))
-
-    async def _pass_on(self, number: int, data: bytes) -> None:
-        await self._ask(lambda node, now: node.receive_stream(number, data, now=now))
-
-    async def _accept(self, listener: SocketListener) -> None:
-        # Not listener.accept(): asyncio's raises out of its loop when it is cancelled just as somebody connects.
-        waiting: socket.socket = listener.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
-        while True:
-            await anyio.wait_readable(waiting)
-            try:
-                connection, _ = waiting.accept()
-            except BlockingIOError:
-                continue
-            except OSError:
-                # Out of descriptors, or the peer was gone before it was accepted.
-                await anyio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            try:
-                stream = await SocketStream.from_socket(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._tasks.start_soon(self._answer, stream)
-
-    async def _answer(self, stream: SocketStream) -> None:
-        async with stream:
-            try:
-                source = _endpoint(stream.extra(SocketAttribute.raw_socket).getpeername())  # noqa: S610 - anyio's
-            except OSError:
-                return
-            number = await self._ask(lambda node, now: node.accept_stream(source=source, now=now))
-            if number is None:
-                return
-            with anyio.CancelScope() as scope:
-                link = self._links[number] = _Link(scope)
-                error = await self._converse(stream, number, link)
-            del self._links[number]
-            if not scope.cancelled_caught:
-                await self._ask(lambda node, now: node.stream_ended(number, error=error, now=now))
-
-    async def _converse(self, stream: SocketStream, number: int, link: _Link) -> str | None:
-        """Hand over what comes until there is a reply to write; the reason if the stream broke."""
-        try:
-            while link.reply is None:
-                await self._pass_on(number, await stream.receive(_CHUNK))
-            with anyio.move_on_after(self._config.tcp_timeout_s):
-                await stream.send(link.reply)
-                await stream.send_eof()
-            # Closing at once would throw away what the peer has not taken yet.
-            with anyio.move_on_after(_LINGER_S):
-                while True:
-                    await stream.receive(_CHUNK)
-        except anyio.EndOfStream:
-            return None
-        except (OSError, anyio.BrokenResourceError) as failure:
-            return _why(failure)
-        return None
-
-
-def _endpoint(address: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
-    """A socket address; IPv4 seen through an IPv6 socket becomes IPv4."""
-    host = address[0].partition("%")[0]
-    return Endpoint(display(packed(host)) if host.startswith("::ffff:") else host, address[1])
-
-
-def _why(failure: BaseException) -> str:
-    """A failure of a socket in the words of the system."""
-    cause = failure.__cause__ or failure
-    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, socket.gaierror):
-        return os.strerror(cause.errno)
-    return str(cause) or type(cause).__name__
