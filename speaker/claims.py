@@ -13,10 +13,11 @@ from announcer.layer2.claims import ANSWERING, Reason, State
 from announcer.layer2.evidence import Answer
 from announcer.layer2.handle import Responder
 from announcer.layer2.messages import ClaimChanged, ForeignAnswer
+from announcer.layer2.turns import LAST_TURN
 from gossip.member import MemberView
 from gossip.meta import Meta
 from gossip.watch import WireAnswer
-from speaker.decide import Address, Decisions
+from speaker.decide import Address, Decisions, Offer
 from speaker.lines import Line
 
 WIRE_ANSWERS: Final[Mapping[Answer, WireAnswer]] = {
@@ -69,6 +70,7 @@ class Claims:
         self._ours: set[str] = set()
         self._owned: set[IPv4Address] = set()
         self._known: set[IPv4Address] = set()
+        self._turns: dict[IPv4Address, int] = {}
         self._yielding: dict[IPv4Address, str] = {}
         self._views: dict[Address, ClaimView] = {}
 
@@ -111,7 +113,9 @@ class Claims:
             ip = change.ip
             if isinstance(ip, IPv4Address) and ip in self._yielding and change.owner != self._node:
                 self._let_go([ip], owner)
+        turned = self._take_turns(decisions.offered)
         if decisions.table is None:
+            self._own(turned & self._owned)
             return
         owned_before = {change.ip for change in decisions.owner_changes if change.owned_before}
         wanted = {address for address in table if isinstance(address, IPv4Address)}
@@ -119,9 +123,11 @@ class Claims:
         self._owned = wanted
         for address in gained:
             self._yielding.pop(address, None)
+        for address in lost:
+            self._turns.pop(address, None)
         self._known = (self._known - lost) | (gained & owned_before)
         self._let_go(lost, owner)
-        self._own(gained)
+        self._own(gained | (turned & wanted))
 
     def own_again(self) -> None:
         """The responder has lost its table: all of it is wanted anew."""
@@ -130,12 +136,24 @@ class Claims:
         self._own(self._owned)
 
     def _own(self, addresses: set[IPv4Address]) -> None:
-        """Want addresses; a stranger's answer counts only for those that no other member owned before."""
-        known = addresses & self._known
-        if known:
-            self._responder.own(known, known=True)
-        if addresses - known:
-            self._responder.own(addresses - known)
+        """Want addresses, those that go first before others, or tell another turn of them; a stranger's answer counts only
+        for those that no other member owned before."""
+        alike: dict[tuple[int, bool], set[IPv4Address]] = {}
+        for address in addresses:
+            key = self._turns.get(address, LAST_TURN), address not in self._known
+            alike.setdefault(key, set()).add(address)
+        for turn, fresh in sorted(alike):
+            self._responder.own(alike[turn, fresh], known=not fresh, turn=turn)
+
+    def _take_turns(self, offers: Iterable[Offer]) -> set[IPv4Address]:
+        """The addresses that have another turn from now on."""
+        turned: set[IPv4Address] = set()
+        for offer in offers:
+            ip = offer.ip
+            if isinstance(ip, IPv4Address) and self._turns.get(ip, LAST_TURN) != offer.turn:
+                turned.add(ip)
+                self._turns[ip] = offer.turn
+        return turned
 
     def leave(self) -> None:
         """Whoever asks may have everything."""

@@ -13,12 +13,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
 from typing import Final
 
+from announcer.layer2.turns import LAST_TURN
 from cluster.config.model import Config, Pool
 from cluster.objects import EndpointSlice, LoadBalancerIngress, Node, Service
 from election.election import Election
 from election.model import Ranking, ServiceView
 from election.order import Order
-from speaker.pools import PoolIndex
+from speaker.pools import PoolIndex, turn_of
 from speaker.views import node_view, service_view
 
 Address = IPv4Address | IPv6Address
@@ -34,12 +35,14 @@ HASHES_A_BATCH: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One service's claim on one address that this node is to announce."""
+    """One service's claim on one address that this node is to announce; those of a lower `turn` go first where many have to
+    wait."""
 
     service: str
     ip: Address
     pool: str
     protocol: str
+    turn: int = LAST_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,12 +366,13 @@ class Decider:
         if pool is None or self._owners.get(address) != self.node:
             self._offers.pop(address, None)
             return
+        turn = turn_of(pool)
         self._offers[address] = {
-            key: Offer(key, address, pool.name, pool.protocol) for key in self._users.get(address, ())
+            key: Offer(key, address, pool.name, pool.protocol, turn) for key in self._users.get(address, ())
         }
 
     def _still_offered(self, offer: Offer) -> bool:
-        """The same service still offers the address, from a pool of another name."""
+        """The same service still offers the address, from a pool of another name or priority."""
         return offer.service in self._offers.get(offer.ip, {})
 
     def _why_not(self, offer: Offer) -> str:

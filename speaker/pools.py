@@ -1,13 +1,19 @@
-"""Which pool an address belongs to."""
+"""Which pool an address belongs to, and what follows from that for the order of a takeover."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from ipaddress import IPv4Address, IPv6Address
 
+from announcer.layer2.turns import LAST_TURN
 from cluster.config.model import Config, Pool
 
 Address = IPv4Address | IPv6Address
+
+
+def turn_of(pool: Pool) -> int:
+    """Whose addresses go first when many are announced at once: those of the pool with the lowest priority that is not 0."""
+    return pool.priority or LAST_TURN
 
 
 class PoolIndex:

@@ -24,6 +24,7 @@ from announcer.layer2.evidence import APART_S, QUESTIONS
 from announcer.layer2.holders import Holders
 from announcer.layer2.neighbours import Neighbours
 from announcer.layer2.signed import NONCE_BYTES, Trailer, rank
+from announcer.layer2.turns import Turns
 
 ALONE_S: Final = 1.0
 """How long to ask where nobody is known who could prove that our link works."""
@@ -93,15 +94,22 @@ class _Claim:
 class ClaimBook:
     """All claims of this node. Times are monotonic seconds, addresses packed, names hashed.
 
-    After every call: `take_outputs`, and the frames that pile up in `neighbours`.
+    After every call: `take_outputs`, and the frames that pile up in `neighbours`. `turns` says which of the addresses that
+    come at once are asked for first; from then on each keeps its place behind those before it.
     """
 
-    def __init__(self, neighbours: Neighbours, entropy: Callable[[int], bytes], *, now: float) -> None:
+    def __init__(
+        self, neighbours: Neighbours, turns: Turns, entropy: Callable[[int], bytes], *, now: float
+    ) -> None:
         self._neighbours = neighbours
+        self._turns = turns
         self._entropy = entropy
         self._claims: dict[bytes, _Claim] = {}
         self._holders = Holders(neighbours, entropy)
-        self._timers: list[tuple[float, bytes]] = []
+        self._timers: list[tuple[float, int, bytes]] = []
+        self._fresh: list[tuple[int, float, bytes]] = []
+        """What is to be asked for the first time, by turn; each is among the timers too. They are as many as came anew, so
+        that going before the rest they cannot keep it waiting for long, as what asks again and again could."""
         self._allowed_at = now
         self._reunited = float("-inf")
         self._reunion: float | None = None
@@ -116,7 +124,7 @@ class ClaimBook:
         claim = self._claims.get(address)
         if claim is None:
             claim = self._claims[address] = _Claim(known=known)
-            self._ask(address, claim, now, Reason.WANTED)
+            self._ask_anew(address, claim, now, Reason.WANTED)
         elif claim.state is State.HANDING_OVER:
             self._move(address, claim, State.ANNOUNCING, Reason.WANTED)
             self._go_on_telling(address, claim, now)
@@ -146,7 +154,7 @@ class ClaimBook:
             if claim.state is State.HANDING_OVER:
                 self._end(address, claim, Reason.FENCED)
             else:
-                self._ask(address, claim, now, Reason.FENCED)
+                self._ask_anew(address, claim, now, Reason.FENCED)
 
     def __len__(self) -> int:
         return len(self._claims)
@@ -160,7 +168,7 @@ class ClaimBook:
             elif down:
                 self._move(address, claim, State.ASKING, Reason.LINK_DOWN)
             elif claim.state is State.ASKING and claim.due is None:
-                self._ask(address, claim, now, Reason.WANTED)
+                self._ask_anew(address, claim, now, Reason.WANTED)
 
     def link_lost(self, interface: int, now: float) -> None:
         """Nobody is heard on the interface: what it alone carries is not answered for before the wire was asked again.
@@ -185,6 +193,7 @@ class ClaimBook:
         self._claims.clear()
         self._holders.clear()
         self._timers.clear()
+        self._fresh.clear()
         self._telling.clear()
         self._reunion = None
 
@@ -298,7 +307,7 @@ class ClaimBook:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` has something to do."""
-        while self._timers and not self._valid(*self._timers[0]):
+        while self._timers and not self._valid(self._timers[0][0], self._timers[0][2]):
             heapq.heappop(self._timers)
         step = max(self._timers[0][0], self._allowed_at) if self._timers else None
         deadlines = (step, self._reunion, self._holders.next_deadline())
@@ -310,13 +319,11 @@ class ClaimBook:
             self._reunited, self._reunion = now, None
             self._outputs += [Reannounce(a) for a, c in self._claims.items() if c.state in ANSWERING]
         self._allowed_at = max(self._allowed_at, now - STEPS_AT_ONCE / STEPS_PER_S)
-        while self._timers and self._timers[0][0] <= now and self._allowed_at <= now:
-            due, address = heapq.heappop(self._timers)
-            if self._valid(due, address):
-                self._allowed_at += 1 / STEPS_PER_S
-                claim = self._claims[address]
-                claim.due = None
-                self._step(address, claim, now)
+        while self._allowed_at <= now and (address := self._next_due(now)) is not None:
+            self._allowed_at += 1 / STEPS_PER_S
+            claim = self._claims[address]
+            claim.due = None
+            self._step(address, claim, now)
         for address in self._holders.handle_timer(now):
             self._ask(address, self._claims[address], now, Reason.HOLDER_SILENT)
 
@@ -326,6 +333,18 @@ class ClaimBook:
         return outputs
 
     # Inside
+
+    def _next_due(self, now: float) -> bytes | None:
+        """Whose turn it is, None where nothing is due."""
+        while self._fresh:
+            _, due, address = heapq.heappop(self._fresh)
+            if self._valid(due, address):
+                return address
+        while self._timers and self._timers[0][0] <= now:
+            due, _, address = heapq.heappop(self._timers)
+            if self._valid(due, address):
+                return address
+        return None
 
     def _step(self, address: bytes, claim: _Claim, now: float) -> None:
         match claim.state:
@@ -365,6 +384,12 @@ class ClaimBook:
             return
         self._move(address, claim, State.ASKING, reason)
         self._open_window(address, claim, now)
+
+    def _ask_anew(self, address: bytes, claim: _Claim, now: float, reason: Reason) -> None:
+        """Begin to ask for an address that comes with many others, perhaps."""
+        self._ask(address, claim, now, reason)
+        if claim.due is not None:
+            heapq.heappush(self._fresh, (self._turns.of(address), claim.due, address))
 
     def _open_window(self, address: bytes, claim: _Claim, at: float) -> None:
         claim.questions = 0
@@ -467,7 +492,7 @@ class ClaimBook:
 
     def _wait(self, address: bytes, claim: _Claim, due: float) -> None:
         claim.due = due
-        heapq.heappush(self._timers, (due, address))
+        heapq.heappush(self._timers, (due, self._turns.of(address), address))
 
     def _valid(self, due: float, address: bytes) -> bool:
         claim = self._claims.get(address)

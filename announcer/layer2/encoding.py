@@ -41,6 +41,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
+from announcer.layer2.turns import LAST_TURN
 
 MAX_MESSAGE = 65_536
 """Bytes of the longest message; far below the send buffer of a Unix socket (212,992 by default)."""
@@ -75,6 +76,7 @@ class _Kind(IntEnum):
 
 
 _COMMAND = struct.Struct("!BId")
+_TURN = struct.Struct("!i")
 _ANNOUNCED = struct.Struct("!4sd")
 _LEASE_EXPIRED = struct.Struct("!BdI")
 _STALLED = struct.Struct("!Bdd")
@@ -104,10 +106,10 @@ def encode_renew(*, epoch: int, at: float) -> bytes:
 
 
 def encode_add(
-    addresses: Sequence[bytes], *, epoch: int, at: float, known: bool = False
+    addresses: Sequence[bytes], *, epoch: int, at: float, known: bool = False, turn: int = LAST_TURN
 ) -> list[tuple[bytes, Sequence[bytes]]]:
     """Encode Add in as many messages as needed, each with the addresses it carries."""
-    return _chunks(_Kind.ADD_KNOWN if known else _Kind.ADD, addresses, epoch, at)
+    return _chunks(_Kind.ADD_KNOWN if known else _Kind.ADD, addresses, epoch, at, _TURN.pack(turn))
 
 
 def encode_remove(
@@ -168,8 +170,9 @@ def decode_command(message: bytes) -> Command:
         return Introduce(epoch, at, name.decode(), tuple(keys))
     items = _split(message, _COMMAND.size, _ADDRESS_BYTES)
     match kind:
-        case _Kind.ADD | _Kind.ADD_KNOWN:
-            return Add(epoch, at, items, kind == _Kind.ADD_KNOWN)
+        case _Kind.ADD | _Kind.ADD_KNOWN if items:
+            (turn,) = _TURN.unpack(items[0])
+            return Add(epoch, at, items[1:], kind == _Kind.ADD_KNOWN, turn)
         case _Kind.REMOVE:
             return Remove(epoch, at, items)
         case _Kind.HAND_OVER if items:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from announcer.layer2.arp import REPLY, REQUEST
 from announcer.layer2.requesters import Requester
+from announcer.layer2.turns import LAST_TURN
 
 FRAMES_PER_S: Final = 10_000
 """Gratuitous frames a second at most: about 5 Mbit/s, and half of one core."""
@@ -34,10 +35,11 @@ class Due(NamedTuple):
 class _Burst:
     """The rounds of one address on one interface; a heap entry of a replaced burst is told by identity."""
 
-    __slots__ = ("started",)
+    __slots__ = ("started", "turn")
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, turn: int) -> None:
         self.started = started
+        self.turn = turn
 
     def next_round(self, now: float) -> int | None:
         """Return the first round that is not over yet."""
@@ -45,9 +47,11 @@ class _Burst:
 
 
 class _Entry(NamedTuple):
-    """The next frame of a burst. `step` counts frames: two a round, the request form first."""
+    """The next frame of a burst; the fields are in the order that decides whose turn it is. `step` counts frames: two a
+    round, the request form first."""
 
     step: int
+    turn: int
     due: float
     serial: int
     address: bytes
@@ -61,7 +65,8 @@ class GratuitousSchedule:
     single hosts as well.
 
     At most `frames_per_s` frames a second leave, `burst` of them at once, fewer at a slow pace. The first frame of every
-    address goes before the second of any; a round that comes too late for its time is left out, never made up for.
+    address goes before the second of any, of the first ones that of a lower turn (announcer/layer2/turns.py), and so with
+    the second ones; a round that comes too late for its time is left out, never made up for.
     """
 
     def __init__(self, *, frames_per_s: float, burst: int, now: float) -> None:
@@ -79,23 +84,34 @@ class GratuitousSchedule:
         self._saved = (max(1, min(self._burst, int(frames_per_s * _AT_ONCE_S))) - 1) * self._interval
 
     def start(
-        self, address: bytes, interface: int, *, now: float, directed: Iterable[Requester] = ()
+        self,
+        address: bytes,
+        interface: int,
+        *,
+        now: float,
+        turn: int = LAST_TURN,
+        directed: Iterable[Requester] = (),
     ) -> None:
         """Begin a burst at `now`; one that is under way for the same address and interface begins again.
 
         The hosts in `directed` are each sent a request of their own DIRECTED_S after its start.
         """
-        burst = _Burst(now)
-        self._begin(address, interface, burst, now, directed)
+        self._begin(address, interface, _Burst(now, turn), now, directed)
 
     def repeat(
-        self, address: bytes, interface: int, *, now: float, directed: Iterable[Requester] = ()
+        self,
+        address: bytes,
+        interface: int,
+        *,
+        now: float,
+        turn: int = LAST_TURN,
+        directed: Iterable[Requester] = (),
     ) -> None:
         """Send one round now, and once to the hosts in `directed`; a burst that is under way begins again, and tells them
         twice like any."""
         under_way = address in self._bursts.get(interface, {})
-        burst = _Burst(now if under_way else now - ROUNDS_S[-1])
-        self._begin(address, interface, burst, now, directed)
+        started = now if under_way else now - ROUNDS_S[-1]
+        self._begin(address, interface, _Burst(started, turn), now, directed)
 
     def _begin(
         self, address: bytes, interface: int, burst: _Burst, now: float, directed: Iterable[Requester]
@@ -193,7 +209,7 @@ class GratuitousSchedule:
         to: Requester | None = None,
     ) -> None:
         self._serial += 1
-        entry = _Entry(step, due, self._serial, address, interface, burst, to)
+        entry = _Entry(step, burst.turn, due, self._serial, address, interface, burst, to)
         if ready:
             heapq.heappush(self._ready, entry)
         else:

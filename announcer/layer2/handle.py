@@ -31,6 +31,7 @@ from announcer.layer2.encoding import (
 )
 from announcer.layer2.messages import Exited, LeaseExpired, ResponderEvent
 from announcer.layer2.signed import claim_key, name_hash
+from announcer.layer2.turns import LAST_TURN
 
 _EVENTS_A_CALL = 1_024
 _VERSION = 4
@@ -48,6 +49,7 @@ class _Intent(NamedTuple):
     will: _Will
     known: bool = False
     to: bytes = b""
+    turn: int = LAST_TURN
 
 
 class Responder:
@@ -89,14 +91,17 @@ class Responder:
         )
         self._push()
 
-    def own(self, addresses: Collection[IPv4Address], *, known: bool = False) -> None:
+    def own(
+        self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN
+    ) -> None:
         """Answer for these addresses as well, once the wire was asked. `known`: a member announced them before, so what
-        a stranger answers does not count. Addresses that begin to be answered for get a gratuitous burst.
+        a stranger answers does not count. Addresses that begin to be answered for get a gratuitous burst; where many have to
+        wait for the pace, those of a lower `turn` (32 bits, signed) go first.
 
         While a LeaseExpired waits in `events`, the table stays empty, whatever is asked here. Raises ResponderError for
         an IPv6 address.
         """
-        self._intend(_packed(addresses), _Intent(_Will.OWN, known=known))
+        self._intend(_packed(addresses), _Intent(_Will.OWN, known=known, turn=turn))
         self._push()
 
     def hand_over(self, addresses: Collection[IPv4Address], to: str | None) -> None:
@@ -202,7 +207,7 @@ class Responder:
         by_intent: dict[_Intent, list[bytes]] = {}
         for address in self._dirty:
             by_intent.setdefault(self._intents[address], []).append(address)
-        for intent, addresses in sorted(by_intent.items(), key=lambda item: item[0].will):
+        for intent, addresses in sorted(by_intent.items(), key=lambda item: (item[0].will, item[0].turn)):
             for message, part in self._encode(intent, addresses, now):
                 if not self._send(message):
                     return
@@ -220,7 +225,9 @@ class Responder:
             case _Will.HAND_OVER:
                 return encode_hand_over(addresses, to=intent.to, epoch=self._epoch, at=now)
             case _Will.OWN:
-                return encode_add(addresses, known=intent.known, epoch=self._epoch, at=now)
+                return encode_add(
+                    addresses, known=intent.known, turn=intent.turn, epoch=self._epoch, at=now
+                )
 
     def _send(self, message: bytes) -> bool:
         # A full buffer and a dead responder both end in an event: a lease that ran out, or Exited.

@@ -15,6 +15,7 @@ from announcer.layer2.arp import DropReason
 from announcer.layer2.claims import Reason, State
 from announcer.layer2.evidence import Answer
 from announcer.layer2.interfaces import InterfaceView
+from announcer.layer2.turns import LAST_TURN
 
 
 class Renew(NamedTuple):
@@ -25,12 +26,14 @@ class Renew(NamedTuple):
 
 
 class Add(NamedTuple):
-    """Announce these addresses as well; also arms or renews the lease. `known`: members announced them before."""
+    """Announce these addresses as well; also arms or renews the lease. `known`: members announced them before; `turn`: lower
+    ones go first where many have to wait, and to tell another one for what is announced changes nothing else."""
 
     epoch: int
     at: float
     addresses: tuple[bytes, ...]
     known: bool = False
+    turn: int = LAST_TURN
 
 
 class Remove(NamedTuple):

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame, DropReason
 from announcer.layer2.claimbook import ClaimBook
-from announcer.layer2.claims import Alarm, Announce, Changed, Reannounce, Silence
+from announcer.layer2.claims import Alarm, Announce, Changed, Reannounce, Silence, State
 from announcer.layer2.counts import Counts, Tally
 from announcer.layer2.evidence import MemberQuestions
 from announcer.layer2.gateways import Gateway
@@ -54,6 +54,7 @@ from announcer.layer2.requesters import Requester, Requesters
 from announcer.layer2.reunion import Reunion
 from announcer.layer2.signed import MAGIC, MARK, Kind, Signer
 from announcer.layer2.told import Told
+from announcer.layer2.turns import Turns
 
 LEASE_S = 1.5
 GAP_S = 0.25
@@ -106,7 +107,8 @@ class ArpResponder:
         self._outputs: list[ResponderEvent] = []
         self._renewed = float("-inf")
         self._neighbours = Neighbours()
-        self._claims = ClaimBook(self._neighbours, entropy, now=now)
+        self._turns = Turns()
+        self._claims = ClaimBook(self._neighbours, self._turns, entropy, now=now)
         self._questions = MemberQuestions(self._neighbours, entropy)
         self._link = LinkProof(self._neighbours, entropy)
         self._watch_at = now
@@ -173,7 +175,8 @@ class ArpResponder:
 
     def _change_table(self, command: Renew | Add | Remove | HandOver, now: float) -> None:
         match command:
-            case Add(addresses=addresses, known=known):
+            case Add(addresses=addresses, known=known, turn=turn):
+                self._turns.give(addresses, turn)
                 for address in addresses:
                     if self._neighbours.signer is not None:
                         self._claims.want(address, now, known=known)
@@ -186,6 +189,7 @@ class ArpResponder:
                 for address in addresses:
                     self._claims.drop(address)
                     self._remove(address)
+                    self._turns.forget(address)
             case Renew():
                 pass
 
@@ -434,7 +438,9 @@ class ArpResponder:
 
     def _make_known(self, address: bytes, index: int, now: float) -> None:
         """Tell everybody on the interface, and those one by one who are known to have use for it."""
-        self._schedule.start(address, index, now=now, directed=self._users(address, index, now))
+        self._schedule.start(
+            address, index, now=now, turn=self._turns.of(address), directed=self._users(address, index, now)
+        )
 
     def _users(self, address: bytes, index: int, now: float) -> list[Requester]:
         """Who has use for an address on an interface: none where it is not at home."""
@@ -467,9 +473,15 @@ class ArpResponder:
                 case Reannounce(address):
                     for index in self._interfaces:
                         self._schedule.repeat(
-                            address, index, now=now, directed=self._users(address, index, now)
+                            address,
+                            index,
+                            now=now,
+                            turn=self._turns.of(address),
+                            directed=self._users(address, index, now),
                         )
                 case Changed(address, state, reason, holder, mac):
+                    if state is State.IDLE:
+                        self._turns.forget(address)
                     self._outputs.append(ClaimChanged(IPv4Address(address), state, reason, holder, mac))
                 case Alarm():
                     self._alarm(output, now)
@@ -511,6 +523,7 @@ class ArpResponder:
         self._lease_ends = None
         self._table.clear()
         self._claims.clear()
+        self._turns.clear()
         self._schedule.clear()
         self._unannounced.clear()
         self._outputs.append(LeaseExpired(now, self._epoch))

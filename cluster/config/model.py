@@ -30,7 +30,11 @@ class BgpAdvertisement:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """One named set of addresses, in the order in which they are handed out."""
+    """One named set of addresses, in the order in which they are handed out.
+
+    `priority` is 32 bits, signed: a pool of a lower one is preferred, and 0 comes last (MetalLB's
+    `serviceAllocation.priority`).
+    """
 
     name: str
     protocol: PoolProtocol
@@ -38,6 +42,7 @@ class Pool:
     auto_assign: bool = True
     avoid_buggy_ips: bool = False
     bgp_advertisements: tuple[BgpAdvertisement, ...] = ()
+    priority: int = 0
     _first: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
     _last: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
 

@@ -28,6 +28,7 @@ from announcer.layer2.messages import (
     ResponderEvent,
 )
 from announcer.layer2.responder import ArpResponder
+from announcer.layer2.turns import LAST_TURN
 from election.order import Order
 from gossip.member import MemberState, MemberView
 from speaker.able import Ability
@@ -62,8 +63,10 @@ class FakeResponder:
     def _tell(self, command: Command) -> None:
         self._node.command(command)
 
-    def own(self, addresses: Collection[IPv4Address], *, known: bool = False) -> None:
-        self._tell(Add(self.epoch, self._node.now, tuple(a.packed for a in addresses), known))
+    def own(
+        self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN
+    ) -> None:
+        self._tell(Add(self.epoch, self._node.now, tuple(a.packed for a in addresses), known, turn))
 
     def hand_over(self, addresses: Collection[IPv4Address], to: str | None) -> None:
         name = signed.name_hash(to) if to is not None else ANYONE

@@ -23,6 +23,7 @@ from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.neighbours import Neighbours
 from announcer.layer2.signed import Kind, Signer, Trailer, name_hash
+from announcer.layer2.turns import Turns
 
 VIP = bytes([198, 18, 1, 0])
 ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
@@ -40,9 +41,10 @@ class Bench:
         self.now = 100.0
         self.witness = witness
         self.neighbours = Neighbours()
+        self.turns = Turns()
         self.neighbours.introduce(Signer("n1", [b"key"]), self.now)
         self.neighbours.set_interfaces({2: ETH0}, self.now)
-        self.book = ClaimBook(self.neighbours, random.Random(1).randbytes, now=self.now)
+        self.book = ClaimBook(self.neighbours, self.turns, random.Random(1).randbytes, now=self.now)
         self.asked: list[tuple[float, bytes]] = []
         self.told: list[bytes] = []
         self.offers = 0

@@ -8,6 +8,7 @@ from typing import cast
 from announcer.layer2.claims import Reason, State
 from announcer.layer2.handle import Responder
 from announcer.layer2.messages import ClaimChanged, ForeignAnswer
+from announcer.layer2.turns import LAST_TURN
 from gossip.member import MemberState, MemberView, Versions
 from speaker.claims import Claims, ClaimView
 from speaker.decide import Address, Decisions, OwnerChange
@@ -32,9 +33,13 @@ class Told:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.turns: list[int] = []
 
-    def own(self, addresses: Collection[IPv4Address], *, known: bool = False) -> None:
+    def own(
+        self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN
+    ) -> None:
         self.calls.append(("own", set(addresses), known))
+        self.turns.append(turn)
 
     def hand_over(self, addresses: Collection[IPv4Address], to: str | None) -> None:
         self.calls.append(("hand_over", set(addresses), to))
