@@ -91,9 +91,7 @@ class Responder:
         )
         self._push()
 
-    def own(
-        self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN
-    ) -> None:
+    def own(self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN) -> None:
         """Answer for these addresses as well, once the wire was asked. `known`: a member announced them before, so what
         a stranger answers does not count. Addresses that begin to be answered for get a gratuitous burst; where many have to
         wait for the pace, those of a lower `turn` (32 bits, signed) go first.
@@ -225,9 +223,7 @@ class Responder:
             case _Will.HAND_OVER:
                 return encode_hand_over(addresses, to=intent.to, epoch=self._epoch, at=now)
             case _Will.OWN:
-                return encode_add(
-                    addresses, known=intent.known, turn=intent.turn, epoch=self._epoch, at=now
-                )
+                return encode_add(addresses, known=intent.known, turn=intent.turn, epoch=self._epoch, at=now)
 
     def _send(self, message: bytes) -> bool:
         # A full buffer and a dead responder both end in an event: a lease that ran out, or Exited.

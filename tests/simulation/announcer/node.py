@@ -63,9 +63,7 @@ class FakeResponder:
     def _tell(self, command: Command) -> None:
         self._node.command(command)
 
-    def own(
-        self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN
-    ) -> None:
+    def own(self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN) -> None:
         self._tell(Add(self.epoch, self._node.now, tuple(a.packed for a in addresses), known, turn))
 
     def hand_over(self, addresses: Collection[IPv4Address], to: str | None) -> None:

@@ -35,6 +35,7 @@ from announcer.layer2.messages import (
     Stalled,
     Withdrawn,
 )
+from announcer.layer2.turns import LAST_TURN
 
 VIP = IPv4Address("198.18.1.0")
 ETH0 = InterfaceView(
@@ -134,11 +135,14 @@ def test_commands_about_members_and_claims() -> None:
     assert encoding.decode_command(given) == HandOver(1, 2.0, b"abcd", tuple(part))
     ((added, part),) = encoding.encode_add([VIP.packed], known=True, epoch=1, at=2.0)
     assert encoding.decode_command(added) == Add(1, 2.0, tuple(part), known=True)
+    for turn in (-(2**31), 0, LAST_TURN):
+        ((added, part),) = encoding.encode_add([VIP.packed], turn=turn, epoch=1, at=2.0)
+        assert encoding.decode_command(added) == Add(1, 2.0, tuple(part), turn=turn)
     asked = encoding.encode_ask(b"abcd", VIP.packed, epoch=1, at=2.0)
     assert encoding.decode_command(asked) == Ask(1, 2.0, b"abcd", VIP.packed)
     paced = encoding.encode_pace(50_000, epoch=1, at=2.0)
     assert encoding.decode_command(paced) == Pace(1, 2.0, 50_000)
-    for broken in (introduced[:-1] + b"\x05", asked[:-4], given[:13]):
+    for broken in (introduced[:-1] + b"\x05", asked[:-4], given[:13], added[:13]):
         with pytest.raises(MessageError):
             encoding.decode_command(broken)
 

@@ -193,3 +193,20 @@ def test_a_repeat_tells_the_hosts_too(at: float, expected: list[float]) -> None:
     after = play(core, until=START + at + 60, since=START + at)
     told = [when for when, batch in [*before, *after] for due in batch if due.to is not None]
     assert told == pytest.approx(expected, abs=0.001)
+
+
+def test_of_the_first_frames_those_of_a_lower_turn_leave_first_and_so_with_the_second() -> None:
+    core = schedule(frames_per_s=100.0, burst=1)
+    turns = {bytes([198, 18, 1, host]): (30, -10, 20)[host % 3] for host in range(30)}
+    late = {bytes([198, 18, 2, host]): -20 for host in range(10)}
+    for address, turn in turns.items():
+        core.start(address, 2, now=START, turn=turn, directed=[HOST])
+    frames = [due for _, batch in play(core, until=START + 0.045) for due in batch]
+    for address, turn in late.items():
+        core.start(address, 2, now=START + 0.045, turn=turn)
+    frames += [due for _, batch in play(core, until=START + 60, since=START + 0.045) for due in batch]
+    in_turn = sorted(turns, key=turns.__getitem__)
+    first = list(dict.fromkeys(due.address for due in frames))
+    assert first == [*in_turn[:5], *late, *in_turn[5:]], "those of one turn in the order of their start"
+    told = [due.address for due in frames if due.to == HOST]
+    assert told[: len(turns)] == in_turn

@@ -28,6 +28,7 @@ from announcer.layer2.messages import (
     ResponderEvent,
 )
 from announcer.layer2.signed import claim_key, name_hash
+from announcer.layer2.turns import LAST_TURN
 
 VIP = IPv4Address("198.18.1.0")
 
@@ -227,3 +228,19 @@ def test_missing_capability_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(ResponderError, match=r"the speaker needs the capability CAP_NET_RAW$"):
         require_raw_sockets()
+
+
+def test_what_goes_first_is_told_first_and_another_turn_alone(ends: tuple[Responder, Other]) -> None:
+    responder, other = ends
+    responder.own([VIP], turn=4)
+    responder.own([VIP], turn=4)
+    responder.own([VIP + 1], known=True, turn=-4)
+    responder.own([VIP], turn=LAST_TURN)
+    told = other.commands()
+    assert [
+        (command.addresses, command.known, command.turn) for command in told if isinstance(command, Add)
+    ] == [
+        ((VIP.packed,), False, 4),
+        (((VIP + 1).packed,), True, -4),
+        ((VIP.packed,), False, LAST_TURN),
+    ]

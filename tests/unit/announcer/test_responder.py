@@ -28,6 +28,7 @@ from announcer.layer2.messages import (
 )
 from announcer.layer2.responder import SETTLE_S
 from announcer.layer2.signed import Kind, Signer
+from announcer.layer2.turns import LAST_TURN
 from tests.unit.announcer.bench import ASKER, ETH0, ETH1, HOME, OTHER, START, VIP, Bench
 
 
@@ -523,3 +524,28 @@ def test_requests_from_before_a_stall_tell_nothing_of_now() -> None:
     neighbours = bench.core._neighbours
     assert neighbours.noticed_since(ETH0.index, heard_at)
     assert not neighbours.noticed_since(ETH0.index, heard_at + 1.0)
+
+
+def test_many_addresses_are_made_known_by_turn_and_another_turn_changes_nothing_else() -> None:
+    bench = Bench(interfaces=(HOME,))
+    bench.core.receive_command(Pace(0, bench.now, 100), now=bench.now)
+    groups = [tuple(bytes([198, 18, third, host]) for host in range(5)) for third in range(4)]
+    for group, turn in zip(groups, (7, LAST_TURN, -7, 7), strict=True):
+        bench.core.receive_command(Add(0, bench.now, group, turn=turn), now=bench.now)
+    bench.run(10.0)
+
+    def order() -> list[bytes]:
+        return list(dict.fromkeys(frame.sender_ip for frame in bench.sent))
+
+    assert order() == [*groups[2], *groups[0], *groups[3], *groups[1]]
+    bench.sent.clear()
+    bench.events.clear()
+    bench.core.receive_command(Add(0, bench.now, groups[1], turn=-8), now=bench.now)
+    bench.core.receive_command(Remove(0, bench.now, groups[0]), now=bench.now)
+    bench.core.receive_command(Add(0, bench.now, groups[0]), now=bench.now)
+    bench.run(10.0)
+    assert set(order()) == set(groups[0]), "nothing is said anew of what has another turn"
+    bench.sent.clear()
+    bench.core.set_interfaces([HOME._replace(mac=ETH1.mac)], now=bench.now)
+    bench.run(10.0)
+    assert order() == [*groups[1], *groups[2], *groups[3], *groups[0]]

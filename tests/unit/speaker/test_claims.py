@@ -11,7 +11,7 @@ from announcer.layer2.messages import ClaimChanged, ForeignAnswer
 from announcer.layer2.turns import LAST_TURN
 from gossip.member import MemberState, MemberView, Versions
 from speaker.claims import Claims, ClaimView
-from speaker.decide import Address, Decisions, OwnerChange
+from speaker.decide import Address, Decisions, Offer, OwnerChange
 from speaker.ring import meta
 
 VIP = IPv4Address("198.18.1.0")
@@ -35,9 +35,7 @@ class Told:
         self.calls: list[tuple[object, ...]] = []
         self.turns: list[int] = []
 
-    def own(
-        self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN
-    ) -> None:
+    def own(self, addresses: Collection[IPv4Address], *, known: bool = False, turn: int = LAST_TURN) -> None:
         self.calls.append(("own", set(addresses), known))
         self.turns.append(turn)
 
@@ -194,3 +192,44 @@ def test_a_claim_that_does_not_allow_to_answer() -> None:
     for state in State:
         claims.changed(ClaimChanged(VIP, state, Reason.WANTED, b""), 5.0)
         assert claims.silent(VIP) is (state in (State.ASKING, State.HELD, State.CONFLICTED))
+
+
+def offered(table: Collection[Address], *turns: tuple[IPv4Address, int], moved: bool = True) -> Decisions:
+    offers = tuple(Offer("default/web", ip, "lan", "layer2", turn) for ip, turn in turns)
+    return Decisions((), frozenset(table) if moved else None, offers, {})
+
+
+def test_addresses_are_wanted_by_turn_and_another_turn_is_told_by_itself() -> None:
+    claims, told = made()
+    vips = [VIP + number for number in range(4)]
+    turns = list(zip(vips, (LAST_TURN, 9, -3, 9), strict=True))
+
+    def taken() -> list[tuple[object, ...]]:
+        pairs = list(zip(told.take(), told.turns, strict=True))
+        told.turns.clear()
+        return [(turn, *call) for call, turn in pairs]
+
+    claims.decided(offered(vips, *turns), vips, lambda _: "n1")
+    assert taken() == [
+        (-3, "own", {vips[2]}, False),
+        (9, "own", {vips[1], vips[3]}, False),
+        (LAST_TURN, "own", {vips[0]}, False),
+    ]
+    claims.changed(ClaimChanged(vips[0], State.ANNOUNCING, Reason.SILENCE, b""), 5.0)
+    claims.decided(offered((), (vips[0], 9), (vips[1], 9), moved=False), vips, lambda _: "n1")
+    assert taken() == [(9, "own", {vips[0]}, True)]
+    claims.own_again()
+    assert taken() == [
+        (-3, "own", {vips[2]}, False),
+        (9, "own", {vips[0]}, True),
+        (9, "own", {vips[1], vips[3]}, False),
+    ]
+
+
+def test_an_address_that_is_being_handed_over_is_not_wanted_again_for_another_turn() -> None:
+    claims, told = made()
+    claims.decided(offered([VIP], (VIP, 9)), [VIP], lambda _: "n1")
+    claims.decided(offered([]), [], lambda _: "n2")
+    told.take()
+    claims.decided(offered([], (VIP, 1), moved=False), [], lambda _: "n2")
+    assert told.take() == []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
 
+from announcer.layer2.turns import LAST_TURN
 from cluster.config.model import Config, Pool
 from cluster.objects import EndpointSlice, Node, ObjectMeta, Service
 from election.order import Order
+from speaker.announced import Announced
 from speaker.decide import SERVICES_A_BATCH, Decider, Decisions, Offer
+from speaker.pools import turn_of
 from speaker.views import EXCLUDE_LABEL
 from tests.unit.speaker.builders import CONFIG, VIP, node, piece, service
 
@@ -174,6 +178,28 @@ def test_a_renamed_pool_neither_withdraws_nor_touches_the_table() -> None:
     assert decisions.table is None
     assert dict(decisions.withdrawn) == {}
     assert [offer.pool for offer in decisions.offered] == ["renamed"]
+
+
+def test_another_priority_moves_nothing_and_is_told_of_what_this_node_has() -> None:
+    made = decider(members=("node-a",))
+    announced = Announced(lambda _: False)
+    announced.decided(announce(made))
+    announced.reported(VIP, "eth0")
+    lan = Pool("lan", "layer2", (ip_network("198.18.1.0/24"),))
+    turns = []
+    for priority in (7, -7, 0):
+        made.set_config(Config(pools=(replace(lan, priority=priority),)))
+        decisions = made.take(2.0)
+        assert (decisions.owner_changes, decisions.table, dict(decisions.withdrawn)) == ((), None, {})
+        assert announced.decided(decisions) == []
+        turns += [offer.turn for offer in decisions.offered]
+    assert turns == [7, -7, LAST_TURN]
+
+
+@pytest.mark.parametrize("priorities", [(1, 2, 0), (-1, 1, 0), (-5, -2, 2**31 - 2)])
+def test_the_lowest_priority_goes_first_and_none_last(priorities: tuple[int, ...]) -> None:
+    turns = [turn_of(Pool("lan", "layer2", (), priority=priority)) for priority in priorities]
+    assert turns == sorted(set(turns))
 
 
 def test_an_address_stays_with_the_services_that_still_share_it() -> None:
