@@ -224,6 +224,9 @@ def test_addresses_are_wanted_by_turn_and_another_turn_is_told_by_itself() -> No
         (9, "own", {vips[0]}, True),
         (9, "own", {vips[1], vips[3]}, False),
     ]
+    more = [*vips, VIP + 4]
+    claims.decided(offered(more, (VIP + 4, LAST_TURN), (vips[3], -9)), more, lambda _: "n1")
+    assert taken() == [(-9, "own", {vips[3]}, False), (LAST_TURN, "own", {VIP + 4}, False)]
 
 
 def test_an_address_that_is_being_handed_over_is_not_wanted_again_for_another_turn() -> None:
