@@ -1,7 +1,7 @@
 """The v0.9 ConfigMap: strict decoding, then validation, to one Config.
 
 Errors are one line: the path of the field, MetalLB's wording where it has one (metallb v0.9.3
-internal/config/config.go), and what is allowed.
+internal/config/config.go), and what is allowed. One key is ours: the `priority` of a pool.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ class _Pool(_Strict, frozen=True):
     avoid_buggy_ips: _Flag | None = None
     auto_assign: _Flag | None = None
     bgp_advertisements: list[_Advertisement] | None = None
+    priority: _Number | None = None
 
 
 class _File(_Strict, frozen=True):
@@ -380,6 +381,7 @@ def _pool(raw: _Pool, path: str, communities: dict[str, int], prefixes: list[Pre
         auto_assign=raw.auto_assign is None or bool(raw.auto_assign),
         avoid_buggy_ips=bool(raw.avoid_buggy_ips),
         bgp_advertisements=advertisements,
+        priority=_number(raw.priority, f"{path}.priority", -(2**31), 2**31 - 1) or 0,
     )
 
 

@@ -34,6 +34,7 @@ WORDS = st.sampled_from(
         "addresses",
         "avoid-buggy-ips",
         "auto-assign",
+        "priority",
         "bgp-advertisements",
         "aggregation-length",
         "localpref",
@@ -104,7 +105,8 @@ def test_any_tree(text: str) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["name", "protocol", "addresses", "auto-assign", "bgp-advertisements"]), TREES
+        st.sampled_from(["name", "protocol", "addresses", "auto-assign", "priority", "bgp-advertisements"]),
+        TREES,
     )
 )
 def test_any_pool(pool: dict[str, str]) -> None:

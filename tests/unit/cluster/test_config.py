@@ -80,6 +80,16 @@ def test_whole_schema() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "priority"), [("", 0), ("0", 0), ("20", 20), ("-3", -3), ("2147483647", 2**31 - 1)]
+)
+def test_priority_of_a_pool(given: str, priority: int) -> None:
+    config = parse_config(
+        f"address-pools: [{{name: a, protocol: layer2, addresses: [198.18.1.0/24], priority: {given}}}]"
+    )
+    assert config.pools[0].priority == priority
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "{}", "address-pools:\npeers:\n", "~"])
 def test_empty_is_valid(text: str) -> None:
     assert parse_config(text) == Config()

@@ -34,6 +34,8 @@ CASES = [
     ("- a", "could not parse config", "the document", "must be a mapping"),
     (POOL % "auto-assign: maybe", "could not parse config", "address-pools[0].auto-assign", "true or false"),
     (POOL % 'auto-assign: "true"', "could not parse config", "address-pools[0].auto-assign", "true or false"),
+    (POOL % "priority: first", "could not parse config", "address-pools[0].priority", "whole number"),
+    (POOL % "priority: 2147483648", "could not parse config", "address-pools[0].priority", "-2147483648 to 2147483647"),
     (PEER % "peer-port: 70000", "could not parse config", "peers[0].peer-port", "0 to 65535"),
     (PEER % "peer-port: http", "could not parse config", "peers[0].peer-port", "whole number"),
     (PEER % "password: [a]", "could not parse config", "peers[0].password", "single value"),
