@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import Final
 
 import pytest
+from typing_extensions import override
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame
@@ -34,6 +35,7 @@ class Heard(Segment):
         self.announced: dict[bytes, None] = {}
         super().__init__(nodes=2, plain=0, rng=random.Random(chosen_seed()))
 
+    @override
     def send(self, sender: Node | Host, frame: bytes) -> None:
         said = arp.parse(frame)
         if isinstance(said, ArpFrame) and isinstance(sender, Node) and said.target_ip[2] in THIRDS:
