@@ -40,6 +40,9 @@ LET_GO_S: Final = 1.0
 """How long to go on answering after another was told to take over."""
 REANNOUNCE_S: Final = 0.25
 """Between two announcements at least, against another who announces the same address, or because a cut may have ended."""
+GATEWAY_BACK_S: Final = 60.0
+GATEWAY_BACK_AT_ONCE: Final = 6
+"""Announcements of everything because a gateway is back: one in so many seconds, and so many at once after a time without."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
 TELL_S: Final = 2.4
@@ -113,6 +116,7 @@ class ClaimBook:
         self._allowed_at = now
         self._reunited = float("-inf")
         self._reunion: float | None = None
+        self._gateway_back_at = float("-inf")
         self._telling: set[bytes] = set()
         self._outputs: list[ClaimOutput] = []
 
@@ -244,8 +248,19 @@ class ClaimBook:
 
     def cut_ended(self, now: float) -> None:
         """A cut may have ended: then there may be two owners, and both have to learn of it."""
-        if self._reunion is None:
-            self._reunion = max(now, self._reunited + REANNOUNCE_S)
+        due = max(now, self._reunited + REANNOUNCE_S)
+        self._reunion = due if self._reunion is None else min(self._reunion, due)
+
+    def gateway_back(self, interface: int, now: float) -> None:
+        """The gateway answers after a silence. If it was cut off from all members, so were hosts, and what was announced
+        meanwhile they have not heard: whoever owns an address by now tells them."""
+        if self._reunion is None and any(
+            claim.state in ANSWERING and interface in self._neighbours.home(address)
+            for address, claim in self._claims.items()
+        ):
+            self.cut_ended(max(now, self._gateway_back_at))
+            saved = (GATEWAY_BACK_AT_ONCE - 1) * GATEWAY_BACK_S
+            self._gateway_back_at = max(self._gateway_back_at, now - saved) + GATEWAY_BACK_S
 
     def offered(self, address: bytes, trailer: Trailer, now: float) -> None:
         """A member, verified, asks us to take an address over, which it answers for. Only where our own view wants it; of

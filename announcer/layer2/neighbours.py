@@ -35,6 +35,8 @@ GATEWAY_MISSES: Final = 4
 GATEWAY_MOVED: Final = 2, 0.3
 """Questions without an answer, and seconds of that, after which a gateway may have another MAC: it is asked for by broadcast
 then, once in so many seconds. Both, because several are asked before an answer of a busy router can be there."""
+GATEWAY_SOUGHT_S: Final = 600.0
+"""How long a gateway that answers no longer is asked every time, and not in its turn only."""
 _GATEWAY_CANDIDATES: Final = 4
 """MACs that answered one such broadcast, asked themselves."""
 _NOWHERE: Final = b"\x00" * 6
@@ -86,6 +88,20 @@ class _Gateway:
             self.calling, self.called, self.asked = True, now, []
             return arp.BROADCAST
         return self.asked[0] if self.asked else None
+
+    def ask_again(self, now: float) -> bytes | None:
+        """The MAC to ask it at out of its turn; None unless it owes an answer there, and has not for too long."""
+        if not self.unanswered or not self.mac or now - self.silent > GATEWAY_SOUGHT_S:
+            return None
+        self.unanswered += 1
+        if self.mac not in self.asked:
+            self.asked.append(self.mac)
+        return self.mac
+
+    def is_silent(self, now: float) -> bool:
+        """Whether an answer that comes now ends a silence: one question before it may have been lost, more were not."""
+        misses, seconds = GATEWAY_MOVED
+        return self.unanswered > misses and now - self.silent >= seconds
 
     def answered(self, mac: bytes) -> bool:
         """It, or whoever else, answered; True where it was asked there."""
@@ -235,22 +251,26 @@ class Neighbours:
         if not self.is_mine(frame.sender_mac):
             self._noticed[interface] = now
 
-    def hear(self, interface: int, frame: ArpFrame, now: float) -> None:
+    def hear(self, interface: int, frame: ArpFrame, now: float) -> bool:
         """Take note of a reply: it proves the link where a member that was asked, or the gateway, is heard from its own place.
+        True where that is the gateway after a silence.
 
         No other does: a switch that answers from its cache is heard also where everything behind it is cut off, and whoever
         else answers for an address says nothing of those who were asked.
         """
         if frame.operation != REPLY or self.is_mine(frame.sender_mac):
-            return
+            return False
         gateway = self._gateways.get(interface)
         if gateway is not None and gateway.address == frame.sender_ip:
+            silent = gateway.is_silent(now)
             if gateway.answered(frame.sender_mac):
                 self.prove(interface, frame, now)
-            elif gateway.answered_broadcast(frame.sender_mac):
+                return silent
+            if gateway.answered_broadcast(frame.sender_mac):
                 self._ask_for(interface, gateway.address, frame.sender_mac)
         elif (frame.sender_mac, frame.sender_ip) in self._witnesses.get(interface, ()):
             self.prove(interface, frame, now)
+        return False
 
     def prove(self, interface: int, frame: ArpFrame, now: float) -> None:
         """Take note that a member or the gateway was heard; where it answered us, frames go both ways."""
@@ -360,14 +380,18 @@ class Neighbours:
             self._ask_member(interface, witnesses[(self._turn + step) % len(witnesses)], nonce)
 
     def ask_one(self, interface: int, nonce: bytes, now: float) -> None:
-        """Ask a single neighbour where it is, the gateway or a member, another one each time."""
+        """Ask a single neighbour where it is, the gateway or a member, another one each time; and a gateway that owes an answer,
+        so that the end of its silence is noticed."""
         witnesses = self.witnesses(interface)
+        gateway = self._gateways.get(interface)
         self._turn += 1
-        turn = self._turn % (len(witnesses) + (interface in self._gateways) or 1)
-        if turn < len(witnesses):
-            self._ask_member(interface, witnesses[turn], nonce)
-        else:
+        turn = self._turn % (len(witnesses) + (gateway is not None) or 1)
+        if turn >= len(witnesses):
             self._ask_gateway(interface, now)
+            return
+        self._ask_member(interface, witnesses[turn], nonce)
+        if gateway is not None and (to := gateway.ask_again(now)) is not None:
+            self._ask_for(interface, gateway.address, to)
 
     def _ask_member(self, interface: int, witness: Neighbour, nonce: bytes) -> None:
         """Ask a member at its own MAC, where no cache answers for it. Its kernel may, which proves the link as well."""

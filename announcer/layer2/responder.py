@@ -429,7 +429,8 @@ class ArpResponder:
             return reply
         if heard.operation == arp.REPLY:
             self.busy = True
-            self._neighbours.hear(interface, heard, now)
+            if self._neighbours.hear(interface, heard, now):
+                self._claims.gateway_back(interface, now)
             self._members.hear_unproven(interface, heard, now)
             self._follow(now)
         if isinstance(reply, DropReason):

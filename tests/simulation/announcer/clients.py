@@ -26,6 +26,8 @@ LEARNS_LOST_S: Final = 1.1 + PERIOD_S
 the cut was not heard on this side."""
 NOTICED_S: Final = 0.5
 """Until the nodes on the two sides of a cut that is over know of each other."""
+ASKED_S: Final = 1.0
+"""Until every node has asked a gateway that is back."""
 REPLUGGED_S: Final = 1.0 + PERIOD_S
 """A node at another port of the switch is found there: it asks a neighbour every second."""
 Of: TypeAlias = tuple[str, IPv4Address]
@@ -67,9 +69,8 @@ class Clients:
         self._unserved: dict[Of, float] = {}
         self._missed: dict[Of, float] = {}
         """Since when no datagram has been served, though one must be; and though somebody announces the address."""
-        self._astray: set[Of] = set()
-        """What no datagram has reached since all nodes were cut off from the hosts at once, or since a fault at the end of a
-        cut (docs/claims.md, limits)."""
+        self._severed = float("-inf")
+        """When an owner may have been one that the hosts have not heard, and that nothing tells so but the gateway's answer."""
         self._owners: dict[IPv4Address, tuple[list[str], float]] = {}
         self._taking: dict[IPv4Address, dict[str, Taking]] = {}
         self.worst_unserved = self.worst_missed = self.worst_two = 0.0
@@ -84,11 +85,14 @@ class Clients:
             self._taking.clear()
             self.cut = segment.now
         away = [node.side or node.deaf for node in segment.nodes]
-        if any(away) and not any(
-            node.up and not node.stalled and not gone for node, gone in zip(segment.nodes, away, strict=True)
-        ):
-            webs = segment.api.webs
-            self._astray.update((host.name, web.address) for host in segment.hosts for web in webs)
+        sound = [
+            not (gone or node.stalled) and node.up for node, gone in zip(segment.nodes, away, strict=True)
+        ]
+        if any(away) and not any(sound):
+            self._severed = segment.now
+        if not segment.gateway.carries and segment.now - self._severed < ASKED_S:
+            # Whoever owns an address by now may not have found the gateway there in between.
+            self.cut = self._severed = segment.now
         for host in segment.hosts:
             if host.due > segment.now:
                 continue
@@ -96,27 +100,21 @@ class Clients:
             for web in segment.api.webs:
                 self._send(host, web, may_want)
 
-    def lost(self, node: Node) -> None:
-        """A fault befalls a node. If it took over from one behind a cut that has just ended, that one may not know of it, and
-        nobody tells the hosts (docs/claims.md, limits)."""
+    def lost(self) -> None:
+        """A fault befalls a node. If that took over from one behind a cut that has just ended, that one may not know of it."""
         if self._segment.now - self.cut < NOTICED_S and not any(other.side for other in self._segment.nodes):
-            for host in self._segment.hosts:
-                for web in self._segment.api.webs:
-                    entry = host.table.entry(web.address.packed)
-                    if entry is not None and entry.mac == node.view.mac:
-                        self._astray.add((host.name, web.address))
+            self._severed = self._segment.now
 
     def _send(self, host: Host, web: Web, may_want: Callable[[Web], bool]) -> None:
         segment, address = self._segment, web.address
         took = segment.datagram(host, address)
         of = (host.name, address)
         served = isinstance(took, Node) and took.answers(address)
-        if served:
-            self._astray.discard(of)
-        if isinstance(took, Node) and of not in self._astray and (served or segment.owners(address)):
+        astray = self._severed == segment.now
+        if isinstance(took, Node) and not astray and (served or segment.owners(address)):
             # While nobody announces it no host can know better.
             self._take(address, took)
-        if served or not host.carries or took == HOST_MAC or of in self._astray:
+        if served or not host.carries or took == HOST_MAC or astray:
             # A host that answers everything and was first holds the entry for as long as it proves itself.
             self._unserved.pop(of, None)
             self._missed.pop(of, None)
@@ -201,8 +199,6 @@ class Clients:
                 entry = host.table.entry(web.address.packed)
                 mac = entry.mac if entry is not None else b""
                 if mac == HOST_MAC and segment.now - host_ended < host.table.times.heals_s + PERIOD_S:
-                    continue
-                if (host.name, web.address) in self._astray:
                     continue
                 if mac not in wanted:
                     raise BrokenPromiseError(

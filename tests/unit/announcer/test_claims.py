@@ -7,7 +7,7 @@ import pytest
 
 from announcer.layer2 import arp, claimbook, signed
 from announcer.layer2.arp import REPLY, ArpFrame
-from announcer.layer2.claimbook import REANNOUNCE_S, ClaimBook
+from announcer.layer2.claimbook import GATEWAY_BACK_AT_ONCE, GATEWAY_BACK_S, REANNOUNCE_S, ClaimBook
 from announcer.layer2.claims import (
     ANYONE,
     Alarm,
@@ -95,6 +95,9 @@ class Bench:
         self.want()
         self.run(0.2)
         assert self.states()[-1] is State.ANNOUNCING
+
+    def reannounced(self) -> int:
+        return sum(isinstance(output, Reannounce) for output in self.outputs)
 
     def states(self) -> list[State]:
         return [output.state for output in self.outputs if isinstance(output, Changed)]
@@ -208,7 +211,7 @@ def test_of_two_that_hand_over_to_a_third_the_one_that_ranks_first_goes_on(first
     bench.book.announced(VIP, trailer(Kind.ANNOUNCEMENT, first=first), bench.now)
     bench.take()
     assert bench.answering() is not first
-    assert sum(isinstance(output, Reannounce) for output in bench.outputs) == (0 if first else 1)
+    assert bench.reannounced() == (0 if first else 1)
 
 
 def test_only_the_successor_is_told_to_take_over_and_has_a_second_for_it() -> None:
@@ -305,7 +308,7 @@ def test_an_offer_of_what_is_announced_already_is_answered_by_an_announcement() 
     for _ in range(2):
         bench.book.offered(VIP, trailer(Kind.OFFER), bench.now)
     bench.take()
-    assert sum(isinstance(output, Reannounce) for output in bench.outputs) == 1
+    assert bench.reannounced() == 1
     assert bench.answering()
 
 
@@ -317,7 +320,52 @@ def test_everything_is_announced_again_when_a_cut_may_have_ended_four_times_a_se
     while bench.now < end:
         bench.book.cut_ended(bench.now)
         bench.run(STEP_S)
-    assert sum(isinstance(output, Reannounce) for output in bench.outputs) == 3
+    assert bench.reannounced() == 3
+
+
+def test_a_gateway_that_comes_and_goes_is_followed_some_times_at_once_and_then_once_a_minute() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    for second in range(int(5.5 * GATEWAY_BACK_S)):
+        bench.book.gateway_back(2, bench.now)
+        bench.run(STEP_S)
+        if second < GATEWAY_BACK_AT_ONCE:
+            assert bench.reannounced() == second + 1
+        bench.now += 1.0
+    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 5
+    bench.book.gateway_back(2, bench.now)
+    bench.book.cut_ended(bench.now)
+    bench.run(STEP_S)
+    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 6, "what members tell waits for no gateway"
+
+
+def test_the_last_return_of_a_gateway_that_came_and_went_is_announced_in_the_end() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    for _ in range(GATEWAY_BACK_AT_ONCE + 1):
+        bench.book.gateway_back(2, bench.now)
+        bench.run(2 * REANNOUNCE_S)
+    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE
+    bench.run(GATEWAY_BACK_S)
+    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 1
+
+
+def test_a_gateway_behind_another_interface_and_one_that_finds_nothing_announced_change_nothing() -> None:
+    bench = Bench()
+    bench.meet()
+    eth1 = InterfaceView(3, "eth1", bytes.fromhex("020000000003"), (IPv4Interface("198.19.0.11/24"),))
+    bench.neighbours.set_interfaces({2: ETH0, 3: eth1}, bench.now)
+    bench.want()
+    bench.book.gateway_back(2, bench.now)
+    bench.own()
+    bench.book.gateway_back(3, bench.now)
+    bench.run(1.0)
+    assert bench.reannounced() == 0
+    bench.book.gateway_back(2, bench.now)
+    bench.run(1.0)
+    assert bench.reannounced() == 1
 
 
 @pytest.mark.parametrize("alive", [True, False])
@@ -342,7 +390,7 @@ def test_of_two_owners_the_one_that_ranks_first_stays(first: bool) -> None:
         bench.book.announced(VIP, trailer(Kind.ANNOUNCEMENT, first=first), bench.now)
     bench.take()
     assert bench.answering() is not first
-    again = sum(isinstance(output, Reannounce) for output in bench.outputs)
+    again = bench.reannounced()
     assert again == (0 if first else 1), "four times a second at most"
     if first:
         assert bench.last() == Changed(VIP, State.HELD, Reason.OTHER_ANNOUNCES, OTHER)

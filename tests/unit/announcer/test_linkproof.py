@@ -10,7 +10,7 @@ from announcer.layer2.arp import REPLY, ArpFrame
 from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import InterfaceView
 from announcer.layer2.linkproof import AGAIN_S, CHECK_S, MISSES, LinkChanged, LinkProof
-from announcer.layer2.neighbours import Neighbours
+from announcer.layer2.neighbours import GATEWAY_SOUGHT_S, Neighbours
 from announcer.layer2.signed import Signer, name_hash
 
 ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
@@ -30,6 +30,8 @@ class Bench:
         self.answering: set[bytes] = set()
         self.asked: list[bytes] = []
         self.changes: list[tuple[float, LinkChanged]] = []
+        self.returned: list[float] = []
+        """When the gateway was heard after a silence."""
         for number in members:
             mac, address = bytes([2, 0, 0, 0, 0, number]), bytes([198, 18, 0, 10 + number])
             hello = ArpFrame(arp.BROADCAST, mac, arp.REQUEST, mac, address, bytes(6), address)
@@ -60,7 +62,8 @@ class Bench:
         mac = GATEWAY_MAC if heard.target_ip == GATEWAY else heard.destination
         if mac in self.answering:
             reply = ArpFrame(ETH0.mac, mac, REPLY, mac, heard.target_ip, ETH0.mac, heard.sender_ip)
-            self.neighbours.hear(2, reply, self.now)
+            if self.neighbours.hear(2, reply, self.now):
+                self.returned.append(self.now)
 
 
 def test_one_question_a_second_while_it_is_answered() -> None:
@@ -272,3 +275,69 @@ def test_a_gateway_alone_that_never_answers_is_asked_once_a_second() -> None:
     bench.run(20.0)
     assert len(bench.asked) == pytest.approx(20, abs=1)
     assert bench.changes == []
+
+
+MANY = range(2, 22)
+A_ROUND_S = (len(MANY) + 1) * CHECK_S
+"""Until each of many members and the gateway have been asked in turn."""
+
+
+def test_a_gateway_that_owes_an_answer_is_asked_every_second_and_the_first_one_ends_its_silence() -> None:
+    bench = Bench(*MANY, gateway=True)
+    bench.run(2 * A_ROUND_S)
+    bench.answering.discard(GATEWAY_MAC)
+    bench.run(A_ROUND_S)
+    bench.asked.clear()
+    bench.run(A_ROUND_S)
+    assert bench.asked.count(GATEWAY_MAC) >= A_ROUND_S / CHECK_S - 2
+    assert bench.asked.count(arp.BROADCAST) <= 2, "in its turn only"
+    bench.answering.add(GATEWAY_MAC)
+    back = bench.now
+    bench.run(2 * A_ROUND_S)
+    [returned] = bench.returned
+    assert returned - back <= CHECK_S + 2 * STEP_S
+    assert bench.changes == []
+
+
+def test_a_gateway_that_is_asked_seldom_or_misses_one_question_was_not_silent() -> None:
+    bench = Bench(*MANY, gateway=True)
+    bench.run(2 * A_ROUND_S)
+    bench.answering.discard(GATEWAY_MAC)
+    bench.asked.clear()
+    while GATEWAY_MAC not in bench.asked:
+        bench.run(STEP_S)
+    bench.answering.add(GATEWAY_MAC)
+    bench.run(2 * A_ROUND_S)
+    assert bench.asked.count(GATEWAY_MAC) >= 3
+    assert bench.returned == []
+
+
+def test_a_gateway_that_is_slow_to_answer_was_not_silent() -> None:
+    bench = Bench(2, 3, gateway=True)
+    bench.run(6.0)
+    for step in range(10):
+        bench.neighbours.ask_witnesses(2, bytes(8), bench.now + 0.025 * step)
+    reply = ArpFrame(ETH0.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, ETH0.mac, bytes(4))
+    assert not bench.neighbours.hear(2, reply, bench.now + 0.25)
+
+
+def test_whoever_answers_for_a_silent_gateway_without_having_been_asked_does_not_end_its_silence() -> None:
+    bench = Bench(2, 3, gateway=True)
+    bench.run(5.0)
+    bench.answering.discard(GATEWAY_MAC)
+    bench.run(10.0)
+    stranger = bytes.fromhex("0200000000aa")
+    assert not bench.neighbours.hear(
+        2, ArpFrame(ETH0.mac, stranger, REPLY, stranger, GATEWAY, ETH0.mac, bytes(4)), bench.now
+    )
+
+
+def test_a_gateway_that_is_gone_for_good_is_asked_in_its_turn_again() -> None:
+    bench = Bench(*MANY, gateway=True)
+    bench.run(2 * A_ROUND_S)
+    bench.answering.discard(GATEWAY_MAC)
+    bench.run(A_ROUND_S + GATEWAY_SOUGHT_S)
+    bench.asked.clear()
+    bench.run(10 * A_ROUND_S)
+    assert bench.asked.count(GATEWAY_MAC) == 0
+    assert 10 <= bench.asked.count(arp.BROADCAST) <= 2 * 10 + 2

@@ -1,5 +1,6 @@
 """The core of the responder on a virtual clock: table, lease, gap, links, counters."""
 
+from collections import Counter
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
@@ -29,7 +30,9 @@ from announcer.layer2.messages import (
 from announcer.layer2.responder import SETTLE_S
 from announcer.layer2.signed import Kind, Signer
 from announcer.layer2.turns import LAST_TURN
-from tests.unit.announcer.bench import ASKER, ETH0, ETH1, HOME, OTHER, START, VIP, Bench
+from tests.unit.announcer.bench import ASKER, ETH0, ETH1, HOME, OTHER, START, VIP, Bench, owner
+
+GATEWAY, GATEWAY_MAC = bytes([198, 18, 0, 1]), bytes.fromhex("0200000000fe")
 
 
 def test_announces_and_answers() -> None:
@@ -449,6 +452,29 @@ def test_a_request_of_its_own_is_no_gratuitous_frame() -> None:
     assert counters.gratuitous_sent == sum(frame.destination == arp.BROADCAST for frame in bench.sent)
 
 
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_gateway_that_answers_after_a_silence_is_told_of_everything_once_more(silent: bool) -> None:
+    bench = owner()
+    bench.core.set_gateways({HOME.index: Gateway(GATEWAY)}, now=bench.now)
+    for second in range(40):
+        asked = [arp.parse(data) for _, data in bench.core.take_questions()]
+        if silent and 10 <= second < 20:
+            asked.clear()
+        for frame in asked:
+            assert isinstance(frame, ArpFrame)
+            if frame.target_ip == GATEWAY:
+                answer = ArpFrame(
+                    HOME.mac, GATEWAY_MAC, arp.REPLY, GATEWAY_MAC, GATEWAY, HOME.mac, frame.sender_ip
+                )
+                bench.say(answer.encode())
+        if second == 10:
+            bench.sent.clear()
+        bench.run(1.0)
+    told = Counter((frame.destination, frame.sender_ip) for frame in bench.sent)
+    assert told[GATEWAY_MAC, VIP] == told[GATEWAY_MAC, OTHER] == (1 if silent else 0)
+    assert told[arp.BROADCAST, VIP] == told[arp.BROADCAST, OTHER] == (2 if silent else 0), "in both forms"
+
+
 def test_an_owner_that_nobody_hears_falls_silent_and_says_so() -> None:
     bench = Bench(interfaces=(HOME,))
     bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
@@ -495,12 +521,11 @@ def test_a_link_that_goes_with_members_on_it_is_lost_where_addresses_depend_on_i
 @pytest.mark.parametrize("asked", [True, False])
 def test_requests_that_are_answered_tell_that_somebody_is_there(asked: bool) -> None:
     """The gateway went away, and nobody else could prove the link: who hears nothing at all takes nothing more."""
-    gateway, mac = bytes([198, 18, 0, 1]), bytes.fromhex("0200000000fe")
     bench = Bench(interfaces=(HOME,))
-    bench.core.set_gateways({HOME.index: Gateway(gateway, mac)}, now=bench.now)
+    bench.core.set_gateways({HOME.index: Gateway(GATEWAY, GATEWAY_MAC)}, now=bench.now)
     bench.core.receive_command(Introduce(0, bench.now, "n1", (b"key",)), now=bench.now)
     bench.core.receive_command(Add(0, bench.now, (VIP,)), now=bench.now)
-    answer = ArpFrame(HOME.mac, mac, arp.REPLY, mac, gateway, HOME.mac, arp.ANY).encode()
+    answer = ArpFrame(HOME.mac, GATEWAY_MAC, arp.REPLY, GATEWAY_MAC, GATEWAY, HOME.mac, arp.ANY).encode()
     while bench.ask() is None:
         bench.run(0.05)
         bench.say(answer)
