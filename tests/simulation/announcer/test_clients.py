@@ -9,12 +9,13 @@ import pytest
 
 from announcer.layer2 import arp
 from announcer.layer2.arp import ArpFrame
+from announcer.layer2.claimbook import ClaimBook
 from announcer.layer2.gratuitous import Due, GratuitousSchedule
 from tests.simulation.announcer.clients import BrokenPromiseError
 from tests.simulation.announcer.faults import Trial
 from tests.simulation.announcer.hosts import LOCKTIME_S, USUAL, Entry, NeighbourTable, State
-from tests.simulation.announcer.schedule import draw
-from tests.simulation.announcer.switch import Switch
+from tests.simulation.announcer.schedule import Fault, Schedule, draw
+from tests.simulation.announcer.switch import USUAL_AGEING_S, Switch
 
 MAC = bytes.fromhex("0200000000e1")
 HOST = bytes([198, 18, 0, 201])
@@ -137,11 +138,36 @@ def test_no_promise_to_clients_holds_without_gratuitous_frames(
     assert any(JUDGES[judge] in broken(seed) for seed in range(1, 1 + SCHEDULES))
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_who_settled_behind_a_cut_of_all_nodes_is_known_after_it_by_the_gateways_answer(
+    told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second node is behind it first, and its address is taken over; then the first is there, too, and gives it back."""
+    if not told:
+        monkeypatch.setattr(ClaimBook, "gateway_back", lambda *_: None)
+    schedule = Schedule(
+        seed=1,
+        nodes=2,
+        plain=0,
+        local=False,
+        loss=0.0,
+        suppressing=False,
+        ageing_s=USUAL_AGEING_S,
+        faults=(Fault("cut", 1, 0.5, 7.0), Fault("cut", 0, 2.0, 5.5)),
+    )
+    assert bool(broken_by(schedule)) is not told
+
+
 def broken(seed: int) -> str:
+    """Which promise a drawn schedule breaks, nothing if none."""
+    return broken_by(draw(seed))
+
+
+def broken_by(schedule: Schedule) -> str:
     """Which promise a schedule breaks, nothing if none."""
     try:
-        Trial(draw(seed)).play()
+        Trial(schedule).play()
     except BrokenPromiseError as error:
-        print(seed, error)
+        print(schedule.seed, error)
         return str(error)
     return ""
