@@ -6,12 +6,13 @@ whoever announces the address; it is served if that node does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple, TypeAlias
 
 from announcer.layer2.gratuitous import ROUNDS_S
+from announcer.layer2.neighbours import GATEWAY_MOVED
 from tests.simulation.announcer.api import Web
 from tests.simulation.announcer.hosts import Host, State
 from tests.simulation.announcer.node import Node
@@ -71,6 +72,12 @@ class Clients:
         """Since when no datagram has been served, though one must be; and though somebody announces the address."""
         self._severed = float("-inf")
         """When an owner may have been one that the hosts have not heard, and that nothing tells so but the gateway's answer."""
+        self._waits = False
+        """Whether the gateway, whose answer it is, is away itself."""
+        self._unaware: set[IPv4Address] = set()
+        """Addresses of owners behind a cut that have not missed the gateway long enough to take its answer for the end."""
+        self._astray: set[Of] = set()
+        """What no datagram has reached since such an owner was the only one to tell (docs/claims.md, limits)."""
         self._owners: dict[IPv4Address, tuple[list[str], float]] = {}
         self._taking: dict[IPv4Address, dict[str, Taking]] = {}
         self.worst_unserved = self.worst_missed = self.worst_two = 0.0
@@ -88,9 +95,16 @@ class Clients:
         sound = [
             not (gone or node.stalled) and node.up for node, gone in zip(segment.nodes, away, strict=True)
         ]
+        if any(away):
+            self._unaware = {web.address for web in segment.api.webs if self._is_unaware(web.address)}
         if any(away) and not any(sound):
             self._severed = segment.now
-        if not segment.gateway.carries and segment.now - self._severed < ASKED_S:
+            self._astray = self._of(self._unaware)
+        elif any(away) and segment.now - self._severed < 2 * SAMPLE_S:
+            # The owner may be among those that are not back yet.
+            self._severed = segment.now
+        self._waits = not segment.gateway.carries and segment.now - self._severed < ASKED_S
+        if self._waits:
             # Whoever owns an address by now may not have found the gateway there in between.
             self.cut = self._severed = segment.now
         for host in segment.hosts:
@@ -104,13 +118,28 @@ class Clients:
         """A fault befalls a node. If that took over from one behind a cut that has just ended, that one may not know of it."""
         if self._segment.now - self.cut < NOTICED_S and not any(other.side for other in self._segment.nodes):
             self._severed = self._segment.now
+            self._astray |= self._of(self._unaware)
+
+    def _of(self, addresses: Iterable[IPv4Address]) -> set[Of]:
+        return {(host.name, address) for host in self._segment.hosts for address in addresses}
+
+    def _is_unaware(self, address: IPv4Address) -> bool:
+        misses, seconds = GATEWAY_MOVED
+        return any(
+            (node.side or node.deaf)
+            and node.answers(address)
+            and (len(node.asked_gateway) < misses or self._segment.now - node.asked_gateway[0] < seconds)
+            for node in self._segment.nodes
+        )
 
     def _send(self, host: Host, web: Web, may_want: Callable[[Web], bool]) -> None:
         segment, address = self._segment, web.address
         took = segment.datagram(host, address)
         of = (host.name, address)
         served = isinstance(took, Node) and took.answers(address)
-        astray = self._severed == segment.now
+        if served:
+            self._astray.discard(of)
+        astray = self._waits or of in self._astray
         if isinstance(took, Node) and not astray and (served or segment.owners(address)):
             # While nobody announces it no host can know better.
             self._take(address, took)
@@ -206,6 +235,8 @@ class Clients:
                 entry = host.table.entry(web.address.packed)
                 mac = entry.mac if entry is not None else b""
                 if mac == HOST_MAC and segment.now - host_ended < host.table.times.heals_s + PERIOD_S:
+                    continue
+                if (host.name, web.address) in self._astray:
                     continue
                 if mac not in wanted:
                     raise BrokenPromiseError(

@@ -158,6 +158,8 @@ class Node:
         self.queue: list[bytes] = []
         self._answers: dict[IPv4Address, bool] = {}
         self.commands: list[Command] = []
+        self.asked_gateway: list[float] = []
+        """When the gateway was asked since it was heard last."""
         self.wake_at: float | None = None
         self.claims.introduce(())
         self._renew(self.life)
@@ -238,6 +240,11 @@ class Node:
                     self.knew.setdefault(change.ip, self.now)
             self.claims.decided(decisions, self.decider.table, self.decider.owner)
         self._look(self.life)
+
+    def asks(self, said: ArpFrame) -> None:
+        """A frame of this node leaves; it may ask for the gateway, in its own name and not in that of an address."""
+        if said.target_ip == GATEWAY and said.sender_ip == self.view.addresses[0].packed:
+            self.asked_gateway.append(self.now)
 
     def leave(self) -> None:
         """SIGTERM: hand everything over; the ring says goodbye for us."""

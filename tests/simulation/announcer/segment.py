@@ -99,6 +99,8 @@ class Segment:
     def send(self, sender: Node | Host, frame: bytes) -> None:
         """A frame leaves a node or a host."""
         said = arp.parse(frame)
+        if isinstance(sender, Node) and isinstance(said, ArpFrame):
+            sender.asks(said)
         if not sender.carries or self.bursts or not isinstance(said, ArpFrame):
             return
         asks = said.operation == arp.REQUEST and said.sender_ip != said.target_ip
@@ -139,6 +141,8 @@ class Segment:
             to.table.receive(cast("ArpFrame", arp.parse(frame)), self.now)
             self.send_for(to)
         else:
+            if sender is self.gateway and frame[:6] == to.view.mac:
+                to.asked_gateway.clear()
             to.receive(frame)
 
     def send_for(self, host: Host) -> None:
