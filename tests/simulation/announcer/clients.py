@@ -120,6 +120,11 @@ class Clients:
             self._severed = self._segment.now
             self._astray |= self._of(self._unaware)
 
+    def heard_again(self, after_s: float) -> None:
+        """A node was deaf and dumb for so long: if it was put at another port since or just before, the switch learns of it from now on."""
+        if self._segment.now - self.replugged < after_s + REPLUGGED_S:
+            self.replugged = self._segment.now
+
     def _of(self, addresses: Iterable[IPv4Address]) -> set[Of]:
         return {(host.name, address) for host in self._segment.hosts for address in addresses}
 

@@ -351,6 +351,7 @@ class Trial:
                 self.whole = self.segment.now
             case "deaf":
                 node.deaf = False
+                self.clients.heard_again(fault.lasts)
             case "ring-cut":
                 self.ring_cut.discard(node)
             case _:
