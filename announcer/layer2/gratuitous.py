@@ -109,7 +109,9 @@ class GratuitousSchedule:
     ) -> None:
         """Send one round now, and once to the hosts in `directed`; a burst that is under way begins again, and tells them
         twice like any."""
-        under_way = address in self._bursts.get(interface, {})
+        before = self._bursts.get(interface, {}).get(address)
+        # One that only waits for the pace, and has no round to come, is no burst under way: a repeat on its heels would begin one.
+        under_way = before is not None and before.next_round(now) is not None
         started = now if under_way else now - ROUNDS_S[-1]
         self._begin(address, interface, _Burst(started, turn), now, directed)
 

@@ -1,5 +1,7 @@
 """The gratuitous schedule on a clock walked by hand."""
 
+from collections import Counter
+
 import pytest
 
 from announcer.layer2.arp import REPLY, REQUEST
@@ -193,6 +195,18 @@ def test_a_repeat_tells_the_hosts_too(at: float, expected: list[float]) -> None:
     after = play(core, until=START + at + 60, since=START + at)
     told = [when for when, batch in [*before, *after] for due in batch if due.to is not None]
     assert told == pytest.approx(expected, abs=0.001)
+
+
+def test_a_repeat_of_what_still_waits_for_its_turn_is_no_burst() -> None:
+    core = schedule(frames_per_s=100.0, burst=1)
+    addresses = [bytes([198, 18, 1, host]) for host in range(30)]
+    for at in (START, START + 0.05):
+        for address in addresses:
+            core.repeat(address, 2, now=at)
+    frames = Counter(
+        due.address for _, batch in play(core, until=START + 60, since=START + 0.05) for due in batch
+    )
+    assert frames == dict.fromkeys(addresses, 2)
 
 
 def test_of_the_first_frames_those_of_a_lower_turn_leave_first_and_so_with_the_second() -> None:
