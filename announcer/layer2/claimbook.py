@@ -24,7 +24,7 @@ from announcer.layer2.evidence import APART_S, QUESTIONS
 from announcer.layer2.holders import Holders
 from announcer.layer2.neighbours import Neighbours
 from announcer.layer2.signed import NONCE_BYTES, Trailer, rank
-from announcer.layer2.turns import Turns
+from announcer.layer2.turns import LAST_TURN, Turns
 
 ALONE_S: Final = 1.0
 """How long to ask where nobody is known who could prove that our link works."""
@@ -40,7 +40,7 @@ LET_GO_S: Final = 1.0
 """How long to go on answering after another was told to take over."""
 REANNOUNCE_S: Final = 0.25
 """Between two announcements at least, against another who announces the same address, or because a cut may have ended."""
-GATEWAY_BACK_S: Final = 60.0
+GATEWAY_BACK_S: Final = 600.0
 GATEWAY_BACK_AT_ONCE: Final = 6
 """Announcements of everything because a gateway is back: one in so many seconds, and so many at once after a time without."""
 BACK_OFF_S: Final = (1.0, 60.0)
@@ -65,6 +65,7 @@ class _Claim:
         "back_off",
         "contested",
         "due",
+        "fresh",
         "holder",
         "known",
         "let_go",
@@ -82,6 +83,8 @@ class _Claim:
         self.state = State.IDLE
         self.reason: Reason | None = None
         self.due: float | None = None
+        self.fresh = False
+        """Whether it came anew, perhaps with many others, and its first window is not over."""
         self.since = 0.0
         self.started = 0.0
         self.questions = 0
@@ -98,7 +101,7 @@ class ClaimBook:
     """All claims of this node. Times are monotonic seconds, addresses packed, names hashed.
 
     After every call: `take_outputs`, and the frames that pile up in `neighbours`. `turns` says which of the addresses that
-    come at once are asked for first; from then on each keeps its place behind those before it.
+    come at once go first, from the first question to the verdict on it.
     """
 
     def __init__(
@@ -109,10 +112,10 @@ class ClaimBook:
         self._entropy = entropy
         self._claims: dict[bytes, _Claim] = {}
         self._holders = Holders(neighbours, entropy)
-        self._timers: list[tuple[float, int, bytes]] = []
-        self._fresh: list[tuple[int, float, bytes]] = []
-        """What is to be asked for the first time, by turn; each is among the timers too. They are as many as came anew, so
-        that going before the rest they cannot keep it waiting for long, as what asks again and again could."""
+        self._timers: list[tuple[float, bytes]] = []
+        self._ready: list[tuple[int, float, bytes]] = []
+        """What is due and waits for the pace: the first windows of what came anew by their turns, the rest by its time. So many
+        windows are soon over; what asks again and again would keep others waiting for ever."""
         self._allowed_at = now
         self._reunited = float("-inf")
         self._reunion: float | None = None
@@ -197,7 +200,7 @@ class ClaimBook:
         self._claims.clear()
         self._holders.clear()
         self._timers.clear()
-        self._fresh.clear()
+        self._ready.clear()
         self._telling.clear()
         self._reunion = None
 
@@ -322,9 +325,13 @@ class ClaimBook:
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` has something to do."""
-        while self._timers and not self._valid(self._timers[0][0], self._timers[0][2]):
+        while self._timers and not self._valid(*self._timers[0]):
             heapq.heappop(self._timers)
+        while self._ready and not self._valid(*self._ready[0][1:]):
+            heapq.heappop(self._ready)
         step = max(self._timers[0][0], self._allowed_at) if self._timers else None
+        if self._ready:
+            step = self._allowed_at
         deadlines = (step, self._reunion, self._holders.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -351,12 +358,13 @@ class ClaimBook:
 
     def _next_due(self, now: float) -> bytes | None:
         """Whose turn it is, None where nothing is due."""
-        while self._fresh:
-            _, due, address = heapq.heappop(self._fresh)
-            if self._valid(due, address):
-                return address
         while self._timers and self._timers[0][0] <= now:
-            due, _, address = heapq.heappop(self._timers)
+            due, address = heapq.heappop(self._timers)
+            if self._valid(due, address):
+                turn = self._turns.of(address) if self._claims[address].fresh else LAST_TURN
+                heapq.heappush(self._ready, (turn, due, address))
+        while self._ready:
+            _, due, address = heapq.heappop(self._ready)
             if self._valid(due, address):
                 return address
         return None
@@ -394,6 +402,7 @@ class ClaimBook:
     def _ask(self, address: bytes, claim: _Claim, now: float, reason: Reason) -> None:
         """Begin to ask, with the first window at once."""
         claim.since = now
+        claim.fresh = False
         if not self._neighbours.home(address):
             self._move(address, claim, State.ASKING, Reason.LINK_DOWN)
             return
@@ -403,8 +412,7 @@ class ClaimBook:
     def _ask_anew(self, address: bytes, claim: _Claim, now: float, reason: Reason) -> None:
         """Begin to ask for an address that comes with many others, perhaps."""
         self._ask(address, claim, now, reason)
-        if claim.due is not None:
-            heapq.heappush(self._fresh, (self._turns.of(address), claim.due, address))
+        claim.fresh = True
 
     def _open_window(self, address: bytes, claim: _Claim, at: float) -> None:
         claim.questions = 0
@@ -429,6 +437,7 @@ class ClaimBook:
 
     def _judge(self, address: bytes, claim: _Claim, now: float) -> None:
         """The window is over and nobody answered: whether that means something."""
+        claim.fresh = False
         home = self._neighbours.home(address)
         witnessed = [index for index in home if self._neighbours.has_witness(index)]
         proven = [index for index in witnessed if self._neighbours.proved_since(index, claim.started)]
@@ -507,7 +516,7 @@ class ClaimBook:
 
     def _wait(self, address: bytes, claim: _Claim, due: float) -> None:
         claim.due = due
-        heapq.heappush(self._timers, (due, self._turns.of(address), address))
+        heapq.heappush(self._timers, (due, address))
 
     def _valid(self, due: float, address: bytes) -> bool:
         claim = self._claims.get(address)

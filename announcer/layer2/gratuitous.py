@@ -99,21 +99,17 @@ class GratuitousSchedule:
         self._begin(address, interface, _Burst(now, turn), now, directed)
 
     def repeat(
-        self,
-        address: bytes,
-        interface: int,
-        *,
-        now: float,
-        turn: int = LAST_TURN,
-        directed: Iterable[Requester] = (),
+        self, address: bytes, interface: int, *, now: float, directed: Iterable[Requester] = ()
     ) -> None:
         """Send one round now, and once to the hosts in `directed`; a burst that is under way begins again, and tells them
-        twice like any."""
+        twice like any. Any other goes after all of a turn: repeated again and again it would keep them waiting."""
         before = self._bursts.get(interface, {}).get(address)
         # One that only waits for the pace, and has no round to come, is no burst under way: a repeat on its heels would begin one.
-        under_way = before is not None and before.next_round(now) is not None
-        started = now if under_way else now - ROUNDS_S[-1]
-        self._begin(address, interface, _Burst(started, turn), now, directed)
+        if before is not None and before.next_round(now) is not None:
+            burst = _Burst(now, before.turn)
+        else:
+            burst = _Burst(now - ROUNDS_S[-1], LAST_TURN)
+        self._begin(address, interface, burst, now, directed)
 
     def _begin(
         self, address: bytes, interface: int, burst: _Burst, now: float, directed: Iterable[Requester]

@@ -35,8 +35,13 @@ GATEWAY_MISSES: Final = 4
 GATEWAY_MOVED: Final = 2, 0.3
 """Questions without an answer, and seconds of that, after which a gateway may have another MAC: it is asked for by broadcast
 then, once in so many seconds. Both, because several are asked before an answer of a busy router can be there."""
+GATEWAY_SILENT: Final = 2, 1.0
+"""Questions without an answer, and seconds of that, after which a gateway's answer ends a silence. Several are asked within a
+few hundredths of a second, so that it takes time to tell a silence from a slow router, or from one that answers sparingly."""
 GATEWAY_SOUGHT_S: Final = 600.0
 """How long a gateway that answers no longer is asked every time, and not in its turn only."""
+GATEWAY_SELDOM_S: Final = 60.0, 10.0
+"""After how long a silence it is asked less often than that, and how often: switches have forgotten its MAC by then, and flood."""
 _GATEWAY_CANDIDATES: Final = 4
 """MACs that answered one such broadcast, asked themselves."""
 _NOWHERE: Final = b"\x00" * 6
@@ -61,7 +66,7 @@ class _Gateway:
     is asked at its own MAC: `asked`, where an answer counts.
     """
 
-    __slots__ = ("address", "asked", "called", "calling", "hint", "mac", "silent", "unanswered")
+    __slots__ = ("address", "asked", "called", "calling", "hint", "mac", "silent", "sought", "unanswered")
 
     def __init__(self, gateway: Gateway) -> None:
         self.address = gateway.address
@@ -69,12 +74,14 @@ class _Gateway:
         self.mac = b""
         self.unanswered = 0
         self.silent = 0.0
+        self.sought = float("-inf")
         self.called = float("-inf")
         self.calling = False
         self.asked: list[bytes] = []
 
     def ask(self, now: float) -> bytes | None:
-        """The MAC to ask it at now, BROADCAST where it may have any; None while nobody has answered the last broadcast."""
+        """The MAC to ask it at now, BROADCAST where it may have any; None while nobody has answered the last broadcast, nor was
+        it asked again where it was."""
         misses, seconds = GATEWAY_MOVED
         if not self.unanswered:
             self.silent = now
@@ -91,8 +98,13 @@ class _Gateway:
 
     def ask_again(self, now: float) -> bytes | None:
         """The MAC to ask it at out of its turn; None unless it owes an answer there, and has not for too long."""
-        if not self.unanswered or not self.mac or now - self.silent > GATEWAY_SOUGHT_S:
+        long_s, seldom_s = GATEWAY_SELDOM_S
+        silence = now - self.silent
+        if not self.unanswered or not self.mac or silence > GATEWAY_SOUGHT_S:
             return None
+        if silence > long_s and now - self.sought < seldom_s:
+            return None
+        self.sought = now
         self.unanswered += 1
         if self.mac not in self.asked:
             self.asked.append(self.mac)
@@ -100,7 +112,7 @@ class _Gateway:
 
     def is_silent(self, now: float) -> bool:
         """Whether an answer that comes now ends a silence: one question before it may have been lost, more were not."""
-        misses, seconds = GATEWAY_MOVED
+        misses, seconds = GATEWAY_SILENT
         return self.unanswered > misses and now - self.silent >= seconds
 
     def answered(self, mac: bytes) -> bool:
@@ -113,7 +125,7 @@ class _Gateway:
 
     def answered_broadcast(self, mac: bytes) -> bool:
         """Somebody answered the broadcast; True where that is to be asked itself. It then counts as asked there."""
-        if not self.calling or len(self.asked) >= _GATEWAY_CANDIDATES:
+        if not self.calling or sum(one != self.mac for one in self.asked) >= _GATEWAY_CANDIDATES:
             return False
         self.asked.append(mac)
         return True

@@ -474,11 +474,7 @@ class ArpResponder:
                 case Reannounce(address):
                     for index in self._interfaces:
                         self._schedule.repeat(
-                            address,
-                            index,
-                            now=now,
-                            turn=self._turns.of(address),
-                            directed=self._users(address, index, now),
+                            address, index, now=now, directed=self._users(address, index, now)
                         )
                 case Changed(address, state, reason, holder, mac):
                     if state is State.IDLE:

@@ -152,8 +152,8 @@ def timed(ring: Ring, name: str, process: int) -> Timed:
     assert ring._node is not None
     lane = ring._node._lane
     assert lane is not None
-    lane._questions = Timed(ring._node._context, name, process)
-    return lane._questions
+    lane._questions = lane._healing._questions = made = Timed(ring._node._context, name, process)
+    return made
 
 
 async def flood(port: int) -> int:
@@ -194,7 +194,7 @@ async def test_a_flood_under_a_wrong_key_leaves_acks_to_real_members_in_time() -
             late, usual = sum(lane.late for lane in lanes), statistics.median(took)
             what = f"{len(took)} acks, half within {usual:.4f} s, all within {max(took):.4f} s, {late} late, {lost} lost"
             print(f"{told} of {sent} packets; {what}")
-            assert sent >= 4900 * FLOOD_S
+            assert sent >= 4750 * FLOOD_S
             assert told.pop("refused") > sent / 2, "the flood did not reach the ring"
             # Both ask in each pace, unless they are late themselves.
             assert told.pop("answered") > FLOOD_S / PACE_S

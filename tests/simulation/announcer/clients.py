@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from typing import Final, NamedTuple, TypeAlias
 
 from announcer.layer2.gratuitous import ROUNDS_S
-from announcer.layer2.neighbours import GATEWAY_MOVED
+from announcer.layer2.neighbours import GATEWAY_SILENT
 from tests.simulation.announcer.api import Web
 from tests.simulation.announcer.hosts import Host, State
 from tests.simulation.announcer.node import Node
@@ -114,7 +114,7 @@ class Clients:
             for web in segment.api.webs:
                 self._send(host, web, may_want)
 
-    def lost(self) -> None:
+    def fault_begins(self) -> None:
         """A fault befalls a node. If that took over from one behind a cut that has just ended, that one may not know of it."""
         if self._segment.now - self.cut < NOTICED_S and not any(other.side for other in self._segment.nodes):
             self._severed = self._segment.now
@@ -129,7 +129,7 @@ class Clients:
         return {(host.name, address) for host in self._segment.hosts for address in addresses}
 
     def _is_unaware(self, address: IPv4Address) -> bool:
-        misses, seconds = GATEWAY_MOVED
+        misses, seconds = GATEWAY_SILENT
         return any(
             (node.side or node.deaf)
             and node.answers(address)

@@ -223,7 +223,7 @@ class Trial:
         if node in self.busy or not node.up:
             return
         self.busy.add(node)
-        self.clients.lost()
+        self.clients.fault_begins()
         self.near.begins(fault)
         self.quiet = self.segment.now
         self.segment.note(node.name, f"-- {fault.kind} for {fault.lasts} s")

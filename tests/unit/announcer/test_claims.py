@@ -558,6 +558,20 @@ def test_who_comes_later_with_a_lower_turn_is_asked_for_before_those_that_still_
     assert announced(bench) == [*early[:begun], *late, *early[begun:]]
 
 
+def test_a_few_of_a_lower_turn_do_not_wait_for_the_first_questions_of_thousands() -> None:
+    bench = Bench()
+    bench.meet()
+    many_others = [bytes([198, 18, 10 + number // 200, number % 200]) for number in range(4_000)]
+    few = many(1, 10)
+    bench.turns.give(few, 1)
+    for vip in (*many_others, *few):
+        bench.book.want(vip, bench.now, known=True)
+    bench.run(0.1)
+    assert announced(bench) == few, "two questions 30 ms apart, and the verdict as long after"
+    bench.run(2.0)
+    assert len(announced(bench)) == 4_010
+
+
 def test_what_is_asked_for_in_vain_again_and_again_keeps_nothing_of_a_higher_turn_waiting() -> None:
     bench = Bench()
     bench.meet()

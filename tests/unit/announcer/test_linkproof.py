@@ -315,10 +315,33 @@ def test_a_gateway_that_is_asked_seldom_or_misses_one_question_was_not_silent() 
 def test_a_gateway_that_is_slow_to_answer_was_not_silent() -> None:
     bench = Bench(2, 3, gateway=True)
     bench.run(6.0)
-    for step in range(10):
+    for step in range(20):
         bench.neighbours.ask_witnesses(2, bytes(8), bench.now + 0.025 * step)
     reply = ArpFrame(ETH0.mac, GATEWAY_MAC, REPLY, GATEWAY_MAC, GATEWAY, ETH0.mac, bytes(4))
-    assert not bench.neighbours.hear(2, reply, bench.now + 0.25)
+    assert not bench.neighbours.hear(2, reply, bench.now + 0.9)
+
+
+def test_a_gateway_that_is_gone_for_long_is_sought_less_often() -> None:
+    bench = Bench(2, 3, gateway=True)
+    bench.run(6.0)
+    bench.answering.discard(GATEWAY_MAC)
+    asked = []
+    for _ in range(2):
+        bench.run(30.0)
+        bench.neighbours.frames.clear()
+    for _ in range(2):
+        count = 0
+        for second in range(100):
+            bench.neighbours.ask_one(2, bytes(8), bench.now + second)
+            frames = [arp.parse(frame) for _, frame in bench.neighbours.frames]
+            bench.neighbours.frames.clear()
+            count += sum(
+                isinstance(f, ArpFrame) and f.target_ip == GATEWAY and f.destination == GATEWAY_MAC
+                for f in frames
+            )
+        bench.now += 100
+        asked.append(count)
+    assert all(5 <= count <= 15 for count in asked), asked
 
 
 def test_whoever_answers_for_a_silent_gateway_without_having_been_asked_does_not_end_its_silence() -> None:
