@@ -10,9 +10,9 @@ class Order(enum.StrEnum):
     """Key and candidate rule of one MetalLB generation; all speakers of a ring must use the same.
 
     CURRENT: sha256(node#address), preference weights first; candidates are the live speakers on usable
-    nodes (metallb 0.13 and later, speaker/layer2_controller.go).
+    nodes (metallb 0.11 and later, speaker/layer2_controller.go; its weights are younger).
     V09: sha256(node#namespace/name); candidates are the live members that host a ready endpoint
-    (metallb v0.9.3, speaker/layer2_controller.go).
+    (metallb v0.9 and v0.10, speaker/layer2_controller.go).
     """
 
     CURRENT = "current"

@@ -54,7 +54,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 class OrderName(StrEnum):
-    """Who owns an address: MetalLB's order since 0.10, or that of v0.9."""
+    """Who owns an address: MetalLB's order since 0.11, or that of v0.9."""
 
     CURRENT = "current"
     V09 = "v0.9"

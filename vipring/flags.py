@@ -195,7 +195,7 @@ def speaker_parser() -> argparse.ArgumentParser:
         f"({DEFAULT_KEY_OVERLAP_S / 60:g}m)",
     )
     parser.add_argument(
-        "--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.10 on) or v0.9"
+        "--order", metavar="ORDER", help="who owns an address: current (MetalLB 0.11 on) or v0.9"
     )
     parser.add_argument(
         "--gratuitous-rate",
