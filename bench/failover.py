@@ -279,7 +279,7 @@ def scenarios() -> list[str]:
         bounds += [
             f"{label(one)} ≤ {cell(one, bound)}" if bound else f"{label(one)}: none"
             for one, bound in scenario.promise.items()
-            if one not in ALWAYS
+            if bound != ALWAYS.get(one)
         ]
         plan = plan_of(name, quick=False)
         lasts = f", {plan.lasts_s} s long" if plan.lasts_s is not None else ""

@@ -73,7 +73,7 @@ async def _restarts(stage: Stage) -> dict[str, int]:
 SCENARIOS = (
     Scenario(
         name="api-down",
-        summary="the API server is away for 60 s; nothing moves, nothing restarts, a new Service works afterwards",
+        summary="the API server is away for some time; nothing moves, nothing restarts, a new Service works afterwards",
         fault=_fault,
         detected_by=frozenset({"memberDead"}),
         lasts_s=60.0,

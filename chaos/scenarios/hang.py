@@ -73,7 +73,7 @@ async def _random(stage: Stage, node: str) -> float:
 
 
 _PROMISE = {**ALWAYS, "silent_s": 2.5, "strays": 0}
-_HOW_LONG = f"for {', '.join(f'{seconds:g}' for seconds in sorted(STALLS_S))} s, run by run"
+_HOW_LONG = f"for {', '.join(f'{seconds:g}' for seconds in STALLS_S)} s, run by run"
 
 SCENARIOS = (
     Scenario(
