@@ -43,6 +43,9 @@ REANNOUNCE_S: Final = 0.25
 GATEWAY_BACK_S: Final = 600.0
 GATEWAY_BACK_AT_ONCE: Final = 6
 """Announcements of everything because a gateway is back: one in so many seconds, and so many at once after a time without."""
+GATEWAY_BACK_ALONE_S: Final = 0.5
+"""How long to wait with that where no member lives: if this node was cut off from the others, their first answer tells sooner, and
+until then the kernel may not know where they are to whom it forwards."""
 BACK_OFF_S: Final = (1.0, 60.0)
 """First and longest time between two tries to get an address that a stranger answers for."""
 TELL_S: Final = 2.4
@@ -261,7 +264,8 @@ class ClaimBook:
             claim.state in ANSWERING and interface in self._neighbours.home(address)
             for address, claim in self._claims.items()
         ):
-            self.cut_ended(max(now, self._gateway_back_at))
+            wait = 0.0 if self._neighbours.has_members(interface) else GATEWAY_BACK_ALONE_S
+            self.cut_ended(max(now + wait, self._gateway_back_at))
             saved = (GATEWAY_BACK_AT_ONCE - 1) * GATEWAY_BACK_S
             self._gateway_back_at = max(self._gateway_back_at, now - saved) + GATEWAY_BACK_S
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, NamedTuple, TypeAlias
 
+from announcer.layer2.claimbook import GATEWAY_BACK_ALONE_S
 from announcer.layer2.gratuitous import ROUNDS_S
 from announcer.layer2.neighbours import GATEWAY_SILENT
 from tests.simulation.announcer.api import Web
@@ -27,8 +28,8 @@ LEARNS_LOST_S: Final = 1.1 + PERIOD_S
 the cut was not heard on this side."""
 NOTICED_S: Final = 0.5
 """Until the nodes on the two sides of a cut that is over know of each other."""
-ASKED_S: Final = 1.0
-"""Until every node has asked a gateway that is back."""
+ASKED_S: Final = 1.0 + GATEWAY_BACK_ALONE_S
+"""Until every node has asked a gateway that is back, and one that is alone has said so."""
 REPLUGGED_S: Final = 1.0 + PERIOD_S
 """A node at another port of the switch is found there: it asks a neighbour every second."""
 Of: TypeAlias = tuple[str, IPv4Address]

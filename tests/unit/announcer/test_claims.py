@@ -7,7 +7,13 @@ import pytest
 
 from announcer.layer2 import arp, claimbook, signed
 from announcer.layer2.arp import REPLY, ArpFrame
-from announcer.layer2.claimbook import GATEWAY_BACK_AT_ONCE, GATEWAY_BACK_S, REANNOUNCE_S, ClaimBook
+from announcer.layer2.claimbook import (
+    GATEWAY_BACK_ALONE_S,
+    GATEWAY_BACK_AT_ONCE,
+    GATEWAY_BACK_S,
+    REANNOUNCE_S,
+    ClaimBook,
+)
 from announcer.layer2.claims import (
     ANYONE,
     Alarm,
@@ -323,7 +329,7 @@ def test_everything_is_announced_again_when_a_cut_may_have_ended_four_times_a_se
     assert bench.reannounced() == 3
 
 
-def test_a_gateway_that_comes_and_goes_is_followed_some_times_at_once_and_then_once_a_minute() -> None:
+def test_a_gateway_that_comes_and_goes_is_followed_some_times_at_once_and_then_once_in_ten_minutes() -> None:
     bench = Bench()
     bench.meet()
     bench.own()
@@ -350,6 +356,32 @@ def test_the_last_return_of_a_gateway_that_came_and_went_is_announced_in_the_end
     assert bench.reannounced() == GATEWAY_BACK_AT_ONCE
     bench.run(GATEWAY_BACK_S)
     assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 1
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_where_no_member_lives_the_return_of_a_gateway_waits_for_the_first_of_them(alone: bool) -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.neighbours.set_alive([OTHER], alive=not alone)
+    bench.book.gateway_back(2, bench.now)
+    bench.run(GATEWAY_BACK_ALONE_S / 2)
+    assert bench.reannounced() == (not alone)
+    bench.run(GATEWAY_BACK_ALONE_S)
+    assert bench.reannounced() == 1
+
+
+def test_the_first_member_that_answers_is_told_for_a_gateway_too() -> None:
+    bench = Bench()
+    bench.meet()
+    bench.own()
+    bench.neighbours.set_alive([OTHER], alive=False)
+    bench.book.gateway_back(2, bench.now)
+    bench.book.cut_ended(bench.now)
+    bench.run(STEP_S)
+    assert bench.reannounced() == 1
+    bench.run(2 * GATEWAY_BACK_ALONE_S)
+    assert bench.reannounced() == 1
 
 
 def test_a_gateway_behind_another_interface_and_one_that_finds_nothing_announced_change_nothing() -> None:
