@@ -6,15 +6,15 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-_MEASURED: Final = ":(exclude)bench/results"
-"""Figures of one measurement do not make another one that of other code."""
+_MEASURED: Final = (":(exclude)bench/results", ":(exclude)docs", ":(exclude)README.md")
+"""Figures of one measurement, and the pages that show them, do not make another one that of other code."""
 
 
 def commit(root: Path) -> str:
     """The short commit id of the checkout at `root`, `-dirty` when its code differs, `unknown` without git."""
     try:
         found = _git(root, "describe", "--always", "--exclude=*", "--abbrev=12")
-        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", _MEASURED)
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *_MEASURED)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     if not found:
