@@ -1,25 +1,15 @@
 """The claims of one node, by itself: what it asks, when it answers, when it lets go."""
 
-import random
 from ipaddress import IPv4Interface
 
 import pytest
 
-from announcer.layer2 import arp, claimbook, signed
-from announcer.layer2.arp import REPLY, ArpFrame
-from announcer.layer2.claimbook import (
-    GATEWAY_BACK_ALONE_S,
-    GATEWAY_BACK_AT_ONCE,
-    GATEWAY_BACK_S,
-    REANNOUNCE_S,
-    ClaimBook,
-)
+from announcer.layer2 import arp, claimbook
 from announcer.layer2.claims import (
     ANYONE,
     Alarm,
     Announce,
     Changed,
-    ClaimOutput,
     Reannounce,
     Reason,
     Silence,
@@ -27,98 +17,18 @@ from announcer.layer2.claims import (
 )
 from announcer.layer2.gateways import Gateway
 from announcer.layer2.interfaces import InterfaceView
-from announcer.layer2.neighbours import Neighbours
-from announcer.layer2.signed import Kind, Signer, Trailer, name_hash
-from announcer.layer2.turns import Turns
-
-VIP = bytes([198, 18, 1, 0])
-ETH0 = InterfaceView(2, "eth0", bytes.fromhex("020000000001"), (IPv4Interface("198.18.0.11/16"),))
-OTHER_MAC = bytes.fromhex("020000000002")
-STRANGER_MAC = bytes.fromhex("0200000000aa")
-OTHER = name_hash("n2")
-STEP_S = 0.005
-SECOND = bytes([198, 18, 1, 1])
-
-
-class Bench:
-    """Claims of n1 with n2 heard on eth0; `witness` tells whether n2 answers when asked where it is."""
-
-    def __init__(self, *, witness: bool = True) -> None:
-        self.now = 100.0
-        self.witness = witness
-        self.neighbours = Neighbours()
-        self.turns = Turns()
-        self.neighbours.introduce(Signer("n1", [b"key"]), self.now)
-        self.neighbours.set_interfaces({2: ETH0}, self.now)
-        self.book = ClaimBook(self.neighbours, self.turns, random.Random(1).randbytes, now=self.now)
-        self.asked: list[tuple[float, bytes]] = []
-        self.order: list[bytes] = []
-        """Addresses in the order in which everybody was asked for them."""
-        self.told: list[bytes] = []
-        self.offers = 0
-        self.outputs: list[ClaimOutput] = []
-
-    def meet(self) -> None:
-        frame = ArpFrame(
-            arp.BROADCAST, OTHER_MAC, arp.REQUEST, OTHER_MAC, bytes([198, 18, 0, 12]), bytes(6), bytes(4)
-        )
-        self.neighbours.hello(2, OTHER, frame, welcome=False, now=self.now)
-        self.neighbours.set_alive([OTHER], alive=True)
-
-    def run(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.now < end:
-            self.now += STEP_S
-            self.book.handle_timer(self.now)
-            self.take()
-
-    def take(self) -> None:
-        self.outputs += self.book.take_outputs()
-        frames, self.neighbours.frames = self.neighbours.frames, []
-        for _, frame in frames:
-            heard, trailer = arp.parse(frame), signed.read(frame)
-            assert isinstance(heard, ArpFrame)
-            if trailer is not None and trailer.kind is Kind.QUESTION and heard.destination == arp.BROADCAST:
-                self.order.append(heard.target_ip)
-            if trailer is not None and trailer.kind is Kind.ANNOUNCEMENT:
-                self.told.append(heard.sender_ip)
-            elif trailer is None or trailer.kind is Kind.OFFER:
-                self.offers += trailer is not None
-            elif heard.target_ip == VIP:
-                self.asked.append((self.now, heard.destination))
-            elif self.witness and heard.destination == OTHER_MAC:
-                self.neighbours.hear(2, self.reply(OTHER_MAC, heard.target_ip), self.now)
-
-    def reply(self, mac: bytes, address: bytes = VIP) -> ArpFrame:
-        return ArpFrame(ETH0.mac, mac, REPLY, mac, address, ETH0.mac, bytes(4))
-
-    def want(self, *, known: bool = True) -> None:
-        self.book.want(VIP, self.now, known=known)
-        self.take()
-
-    def own(self) -> None:
-        """Announce the address."""
-        self.want()
-        self.run(0.2)
-        assert self.states()[-1] is State.ANNOUNCING
-
-    def reannounced(self) -> int:
-        return sum(isinstance(output, Reannounce) for output in self.outputs)
-
-    def states(self) -> list[State]:
-        return [output.state for output in self.outputs if isinstance(output, Changed)]
-
-    def last(self) -> Changed:
-        return [output for output in self.outputs if isinstance(output, Changed)][-1]
-
-    def answering(self) -> bool:
-        said = [output for output in self.outputs if isinstance(output, Announce | Silence)]
-        return bool(said) and isinstance(said[-1], Announce)
-
-
-def trailer(kind: Kind, *, first: bool = False) -> Trailer:
-    """What n2 says; `first`: it ranks before us."""
-    return Trailer(kind, 0, OTHER, bytes(3) if first else b"\xff" * 3, bytes(8))
+from announcer.layer2.signed import Kind, name_hash
+from tests.unit.announcer.claims_bench import (
+    ETH0,
+    OTHER,
+    OTHER_MAC,
+    SECOND,
+    STEP_S,
+    STRANGER_MAC,
+    VIP,
+    Bench,
+    trailer,
+)
 
 
 def test_two_questions_and_silence_come_before_the_first_answer() -> None:
@@ -318,88 +228,6 @@ def test_an_offer_of_what_is_announced_already_is_answered_by_an_announcement() 
     assert bench.answering()
 
 
-def test_everything_is_announced_again_when_a_cut_may_have_ended_four_times_a_second_at_most() -> None:
-    bench = Bench()
-    bench.meet()
-    bench.own()
-    end = bench.now + 2.5 * REANNOUNCE_S
-    while bench.now < end:
-        bench.book.cut_ended(bench.now)
-        bench.run(STEP_S)
-    assert bench.reannounced() == 3
-
-
-def test_a_gateway_that_comes_and_goes_is_followed_some_times_at_once_and_then_once_in_ten_minutes() -> None:
-    bench = Bench()
-    bench.meet()
-    bench.own()
-    for second in range(int(5.5 * GATEWAY_BACK_S)):
-        bench.book.gateway_back(2, bench.now)
-        bench.run(STEP_S)
-        if second < GATEWAY_BACK_AT_ONCE:
-            assert bench.reannounced() == second + 1
-        bench.now += 1.0
-    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 5
-    bench.book.gateway_back(2, bench.now)
-    bench.book.cut_ended(bench.now)
-    bench.run(STEP_S)
-    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 6, "what members tell waits for no gateway"
-
-
-def test_the_last_return_of_a_gateway_that_came_and_went_is_announced_in_the_end() -> None:
-    bench = Bench()
-    bench.meet()
-    bench.own()
-    for _ in range(GATEWAY_BACK_AT_ONCE + 1):
-        bench.book.gateway_back(2, bench.now)
-        bench.run(2 * REANNOUNCE_S)
-    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE
-    bench.run(GATEWAY_BACK_S)
-    assert bench.reannounced() == GATEWAY_BACK_AT_ONCE + 1
-
-
-@pytest.mark.parametrize("alone", [True, False])
-def test_where_no_member_lives_the_return_of_a_gateway_waits_for_the_first_of_them(alone: bool) -> None:
-    bench = Bench()
-    bench.meet()
-    bench.own()
-    bench.neighbours.set_alive([OTHER], alive=not alone)
-    bench.book.gateway_back(2, bench.now)
-    bench.run(GATEWAY_BACK_ALONE_S / 2)
-    assert bench.reannounced() == (not alone)
-    bench.run(GATEWAY_BACK_ALONE_S)
-    assert bench.reannounced() == 1
-
-
-def test_the_first_member_that_answers_is_told_for_a_gateway_too() -> None:
-    bench = Bench()
-    bench.meet()
-    bench.own()
-    bench.neighbours.set_alive([OTHER], alive=False)
-    bench.book.gateway_back(2, bench.now)
-    bench.book.cut_ended(bench.now)
-    bench.run(STEP_S)
-    assert bench.reannounced() == 1
-    bench.run(2 * GATEWAY_BACK_ALONE_S)
-    assert bench.reannounced() == 1
-
-
-def test_a_gateway_behind_another_interface_and_one_that_finds_nothing_announced_change_nothing() -> None:
-    bench = Bench()
-    bench.meet()
-    eth1 = InterfaceView(3, "eth1", bytes.fromhex("020000000003"), (IPv4Interface("198.19.0.11/24"),))
-    bench.neighbours.set_interfaces({2: ETH0, 3: eth1}, bench.now)
-    bench.want()
-    bench.book.gateway_back(2, bench.now)
-    bench.own()
-    bench.book.gateway_back(3, bench.now)
-    bench.run(1.0)
-    assert bench.reannounced() == 0
-    bench.book.gateway_back(2, bench.now)
-    bench.run(1.0)
-    assert bench.reannounced() == 1
-
-
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_holder_that_the_ring_calls_dead_means_that_a_cut_has_ended(alive: bool) -> None:
     bench = Bench()
@@ -536,106 +364,6 @@ def test_an_address_is_given_up_with_its_segment_and_asked_for_when_it_is_back()
     bench.meet()
     bench.run(0.2)
     assert bench.answering()
-
-
-def test_ten_thousand_claims_keep_the_pace() -> None:
-    bench = Bench()
-    bench.meet()
-    vips = [number.to_bytes(4, "big") for number in range(0xC6120000, 0xC6120000 + 2_000)]
-    for vip in vips:
-        bench.book.want(vip, bench.now, known=True)
-    bench.book.handle_timer(bench.now)
-    frames = len(bench.neighbours.frames)
-    assert frames <= claimbook.STEPS_AT_ONCE + 3, "the questions of one moment, and those that prove the link"
-    bench.run(1.0)
-    assert sum(isinstance(output, Announce) for output in bench.outputs) == len(vips)
-
-
-def many(third: int, count: int) -> list[bytes]:
-    return [bytes([198, 18, third, number]) for number in range(count)]
-
-
-def announced(bench: Bench) -> list[bytes]:
-    return [output.address for output in bench.outputs if isinstance(output, Announce)]
-
-
-def test_of_many_that_come_at_once_those_of_a_lower_turn_are_asked_for_and_announced_first() -> None:
-    bench = Bench()
-    bench.meet()
-    groups = {3: many(1, 60), -1: many(2, 60), 2: many(3, 60)}
-    for turn, group in groups.items():
-        bench.turns.give(group, turn)
-        for vip in reversed(group):
-            bench.book.want(vip, bench.now, known=True)
-    bench.run(1.0)
-    in_turn = [vip for turn in sorted(groups) for vip in groups[turn]]
-    assert list(dict.fromkeys(bench.order)) == in_turn
-    assert announced(bench) == in_turn
-
-
-def test_who_comes_later_with_a_lower_turn_is_asked_for_before_those_that_still_wait() -> None:
-    bench = Bench()
-    bench.meet()
-    early, late = many(1, 250), many(2, 10)
-    for vip in early:
-        bench.book.want(vip, bench.now, known=True)
-    bench.book.handle_timer(bench.now)
-    bench.take()
-    begun = len(set(bench.order))
-    bench.turns.give(late, 1)
-    for vip in late:
-        bench.book.want(vip, bench.now, known=True)
-    bench.run(1.0)
-    assert 0 < begun < len(early)
-    assert announced(bench) == [*early[:begun], *late, *early[begun:]]
-
-
-def test_a_few_of_a_lower_turn_do_not_wait_for_the_first_questions_of_thousands() -> None:
-    bench = Bench()
-    bench.meet()
-    many_others = [bytes([198, 18, 10 + number // 200, number % 200]) for number in range(4_000)]
-    few = many(1, 10)
-    bench.turns.give(few, 1)
-    for vip in (*many_others, *few):
-        bench.book.want(vip, bench.now, known=True)
-    bench.run(0.1)
-    assert announced(bench) == few, "two questions 30 ms apart, and the verdict as long after"
-    bench.run(2.0)
-    assert len(announced(bench)) == 4_010
-
-
-def test_what_is_asked_for_in_vain_again_and_again_keeps_nothing_of_a_higher_turn_waiting() -> None:
-    bench = Bench()
-    bench.meet()
-    elsewhere = ETH0._replace(index=3, name="eth1", addresses=(IPv4Interface("198.19.0.11/16"),))
-    bench.neighbours.set_interfaces({2: ETH0, 3: elsewhere}, bench.now)
-    bench.meet()
-    deaf = bytes.fromhex("020000000003")
-    hello = ArpFrame(arp.BROADCAST, deaf, arp.REQUEST, deaf, bytes([198, 19, 0, 13]), bytes(6), bytes(4))
-    bench.neighbours.hello(3, name_hash("n3"), hello, welcome=False, now=bench.now)
-    bench.neighbours.set_alive([name_hash("n3")], alive=True)
-    silent = [bytes([198, 19, 1 + number // 200, number % 200]) for number in range(2_000)]
-    bench.turns.give(silent, 1)
-    for vip in silent:
-        bench.book.want(vip, bench.now, known=True)
-    bench.run(2.0)
-    assert announced(bench) == []
-    bench.want()
-    bench.run(1.0)
-    assert announced(bench) == [VIP]
-
-
-def test_another_turn_has_nothing_asked_for_or_announced_again() -> None:
-    bench = Bench()
-    bench.meet()
-    bench.own()
-    bench.run(5.0)
-    bench.outputs.clear()
-    bench.order.clear()
-    bench.turns.give([VIP], 1)
-    bench.want()
-    bench.run(5.0)
-    assert (bench.outputs, bench.order) == ([], [])
 
 
 def test_behind_a_lost_link_an_address_is_let_go_until_the_wire_was_asked() -> None:
