@@ -69,7 +69,6 @@ def _two(_nodes: int) -> int:
     return 2
 
 
-"""Log events that mean: the ring knows."""
 _SEVERAL = {**ALWAYS, "outage_s": 1.5, "back_s": 1.5}
 
 _OFF = Scenario(

@@ -73,6 +73,8 @@ def test_the_first_member_that_answers_is_told_for_a_gateway_too() -> None:
     bench.own()
     bench.neighbours.set_alive([OTHER], alive=False)
     bench.book.gateway_back(2, bench.now)
+    bench.run(10 * STEP_S)
+    assert bench.reannounced() == 0
     bench.book.cut_ended(bench.now)
     bench.run(STEP_S)
     assert bench.reannounced() == 1
